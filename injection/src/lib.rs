@@ -1,0 +1,1 @@
+//! What becomes of a Pod: one pure question, one answer.

@@ -1,0 +1,1 @@
+//! Fetches, publishes and renews the secrets of one Pod.

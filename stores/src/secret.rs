@@ -1,0 +1,113 @@
+//! The one type that holds secret bytes.
+
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// Bytes that are wiped when dropped and cannot be printed, copied or serialised by accident.
+///
+/// ```compile_fail
+/// let secret = alcove_stores::SecretBytes::from(vec![1]);
+/// println!("{secret:?}");
+/// ```
+/// ```compile_fail
+/// let secret = alcove_stores::SecretBytes::from(vec![1]);
+/// println!("{secret}");
+/// ```
+/// ```compile_fail
+/// let secret = alcove_stores::SecretBytes::from(vec![1]);
+/// let copy = secret.clone();
+/// ```
+/// ```compile_fail
+/// let secret = alcove_stores::SecretBytes::from(vec![1]);
+/// serde_json::to_string(&secret);
+/// ```
+/// What it is for:
+/// ```
+/// let secret = alcove_stores::SecretBytes::from(vec![1]);
+/// assert_eq!(secret.as_bytes(), [1]);
+/// ```
+#[derive(PartialEq, Eq)]
+#[expect(missing_debug_implementations, reason = "a secret has no printable form")]
+pub struct SecretBytes(Zeroizing<Vec<u8>>);
+
+impl SecretBytes {
+    /// The bytes, for where they are delivered.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// How many bytes they are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether they are the empty value, which is a value and not a missing one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<Vec<u8>> for SecretBytes {
+    /// Takes the buffer over without a copy.
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+}
+
+/// Bytes that grow without leaving copies behind, as a `Vec` would when it moves.
+#[derive(Default)]
+pub(crate) struct SecretBuffer(Zeroizing<Vec<u8>>);
+
+impl SecretBuffer {
+    /// An empty buffer that holds `capacity` bytes before it has to move.
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self(Zeroizing::new(Vec::with_capacity(capacity)))
+    }
+
+    /// Appends `bytes`; where the buffer has to move, the old one is wiped.
+    pub(crate) fn extend(&mut self, bytes: &[u8]) {
+        let needed = self.0.len().saturating_add(bytes.len());
+        if needed > self.0.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(self.0.capacity().saturating_mul(2))));
+            larger.extend_from_slice(&self.0);
+            self.0 = larger;
+        }
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// How many bytes it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The bytes so far.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretBuffer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SecretBuffer")
+    }
+}
+
+impl From<SecretBuffer> for SecretBytes {
+    fn from(buffer: SecretBuffer) -> Self {
+        Self(buffer.0)
+    }
+}
+
+impl std::io::Write for SecretBuffer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

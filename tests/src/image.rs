@@ -1,0 +1,89 @@
+//! Images without a registry and without a container engine.
+//!
+//! A root file system is packed as a docker-archive, which containerd imports. Packing the same files twice gives the same
+//! bytes.
+
+mod archive;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+pub use self::archive::{Entry, Recipe};
+use crate::{process, state, tools};
+
+/// The image that holds the namespaces of a Pod.
+pub const PAUSE: &str = "localhost/pause:test";
+/// The image of most test Pods: a shell and the usual small programs.
+pub const BUSYBOX: &str = "localhost/busybox:test";
+
+/// A packed image.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// What Pods call it.
+    pub reference: String,
+    /// The docker-archive.
+    pub archive: PathBuf,
+}
+
+/// Packs `recipe` under the name `reference`, below `localhost/`.
+pub fn pack(reference: &str, recipe: &Recipe) -> Result<Image> {
+    let file_name = reference.replace(['/', ':'], "_");
+    let image = Image { reference: reference.to_owned(), archive: state::images().join(format!("{file_name}.tar")) };
+    let bytes = recipe.archive(reference).with_context(|| format!("packing the image {reference}"))?;
+    // Another run of the same checkout may be importing the old file.
+    let unfinished = image.archive.with_extension(format!("{}.unfinished", std::process::id()));
+    process::write(&unfinished, bytes)?;
+    fs::rename(&unfinished, &image.archive).with_context(|| format!("renaming {}", unfinished.display()))?;
+    Ok(image)
+}
+
+/// The image of a statically linked program: exactly what the Dockerfile copies for a `FROM scratch` stage.
+pub fn pack_static(reference: &str, program: &Path, user: &str) -> Result<Image> {
+    let name = program.file_name().and_then(|name| name.to_str()).context("the program has no name")?;
+    let mut recipe = Recipe::new([format!("/{name}")], user);
+    recipe.file(name, read(program)?, 0o755);
+    recipe.file("etc/ssl/certs/ca-certificates.crt", read(Path::new("/etc/ssl/certs/ca-certificates.crt"))?, 0o644);
+    recipe.file("etc/nsswitch.conf", "hosts: files dns\n", 0o644);
+    recipe.file("etc/passwd", "nonroot:x:65532:65532::/:/nonexistent\n", 0o644);
+    pack(reference, &recipe)
+}
+
+/// The pause image; compiled once per checkout.
+pub fn pause() -> Result<Image> {
+    let source = state::images().join("pause.c");
+    let program = state::images().join("pause");
+    if !program.exists() {
+        process::write(&source, include_str!("image/pause.c"))?;
+        let mut compiler = Command::new("cc");
+        compiler.args(["-static", "-Os", "-s", "-o"]).arg(&program).arg(&source);
+        process::run(compiler)?;
+    }
+    let mut recipe = Recipe::new(["/pause".to_owned()], "65535:65535");
+    recipe.file("pause", read(&program)?, 0o755);
+    pack(PAUSE, &recipe)
+}
+
+/// The busybox image: Debian's static busybox with a link for each of its programs.
+pub fn busybox() -> Result<Image> {
+    let program = tools::program("busybox").context("busybox is missing (busybox-static)")?;
+    let mut list = Command::new(&program);
+    list.arg("--list");
+    let applets = process::run(list)?;
+    let mut recipe = Recipe::new(["/bin/sh".to_owned()], "");
+    recipe.file("bin/busybox", read(&program)?, 0o755);
+    for applet in applets.lines().filter(|applet| *applet != "busybox") {
+        recipe.link(format!("bin/{applet}"), "busybox");
+    }
+    recipe.directory("tmp", 0o1777);
+    recipe.directory("root", 0o700);
+    recipe.file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n", 0o644);
+    recipe.file("etc/group", "root:x:0:\nnogroup:x:65534:\n", 0o644);
+    pack(BUSYBOX, &recipe)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("reading {}", path.display()))
+}

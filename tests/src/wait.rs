@@ -1,0 +1,84 @@
+//! Waiting for a condition. The only place of the tests that lets time pass.
+//!
+//! A condition that is not met in time fails with what was waited for and the last state seen, which is what the reader
+//! of a failed run needs first.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+/// How long a condition on the node may take: generous, because only a failing test waits for so long.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The pause between two looks at a condition.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// What one look at a condition found.
+#[derive(Debug)]
+pub enum Seen<T> {
+    /// The condition holds, with what came of it.
+    Met(T),
+    /// The condition does not hold yet; the text describes the present state.
+    NotYet(String),
+}
+
+impl<T> Seen<T> {
+    /// Turns an attempt that may fail for now into a look: its error is the present state.
+    pub fn attempt(result: Result<T>) -> Self {
+        match result {
+            Ok(value) => Self::Met(value),
+            Err(error) => Self::NotYet(format!("{error:#}")),
+        }
+    }
+}
+
+/// Looks at a condition until it is met, for [`PATIENCE`] at most.
+///
+/// An error from `look` ends the waiting at once: use it for states from which there is no way to the condition.
+pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Result<Seen<T>>) -> Result<T> {
+    until_within(PATIENCE, what, look).await
+}
+
+/// Looks at a condition until it is met, for `limit` at most.
+pub async fn until_within<T>(
+    limit: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<Seen<T>>,
+) -> Result<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let state = match look().await.with_context(|| format!("waiting for {what}"))? {
+            Seen::Met(value) => return Ok(value),
+            Seen::NotYet(state) => state,
+        };
+        if Instant::now() >= deadline {
+            bail!("waited {} s for {what}; last state: {state}", limit.as_secs());
+        }
+        pause().await;
+    }
+}
+
+/// Looks at a condition until it is met, outside of any runtime.
+pub fn until_blocking(limit: Duration, what: &str, mut look: impl FnMut() -> Result<Seen<()>>) -> Result<()> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let state = match look().with_context(|| format!("waiting for {what}"))? {
+            Seen::Met(()) => return Ok(()),
+            Seen::NotYet(state) => state,
+        };
+        if Instant::now() >= deadline {
+            bail!("waited {} s for {what}; last state: {state}", limit.as_secs());
+        }
+        pause_blocking();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the pause between two looks at a condition")]
+async fn pause() {
+    tokio::time::sleep(INTERVAL).await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "the pause between two looks at a condition")]
+fn pause_blocking() {
+    std::thread::sleep(INTERVAL);
+}
