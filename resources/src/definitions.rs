@@ -3,24 +3,47 @@
 use crate::{
     ClusterExternalStore, ClusterSecretBinding, ClusterSecretPolicy, ExternalStore, SecretBinding, SecretPolicy,
 };
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceConversion, CustomResourceDefinition, JSONSchemaProps,
+};
 use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// The group of all kinds.
 pub const GROUP: &str = "alcove.dev";
 
-/// The definition of every kind, by name.
+/// The definition of every kind, with each field that the API server would default written out: what is installed then
+/// equals what stands in the manifests, and GitOps tools see no drift.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![
+    let definitions = [
         ExternalStore::crd(),
         ClusterExternalStore::crd(),
         SecretBinding::crd(),
         ClusterSecretBinding::crd(),
         SecretPolicy::crd(),
         ClusterSecretPolicy::crd(),
-    ]
+    ];
+    definitions.into_iter().map(completed).collect()
+}
+
+fn completed(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    let names = &mut definition.spec.names;
+    names.list_kind = Some(format!("{}List", names.kind));
+    names.categories = Some(vec!["alcove".to_owned()]);
+    definition.spec.conversion =
+        Some(CustomResourceConversion { strategy: "None".to_owned(), ..CustomResourceConversion::default() });
+    for schema in definition.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut()) {
+        if let Some(root) = &mut schema.open_api_v3_schema {
+            root.description = described(root);
+        }
+    }
+    definition
+}
+
+/// The words of `spec`, which say what the kind is for; the derive's own say only how it was made.
+fn described(root: &JSONSchemaProps) -> Option<String> {
+    root.properties.as_ref()?.get("spec")?.description.clone()
 }
 
 /// Kubernetes' own selector with bounds, which CEL's cost estimate and etcd need and upstream's type lacks.

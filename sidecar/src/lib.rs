@@ -1,1 +1,3 @@
 //! Fetches, publishes and renews the secrets of one Pod.
+
+pub mod publish;

@@ -18,7 +18,7 @@ pub enum ErrorClass {
     Unavailable,
     /// Asking again will not help: an address, a mount, a property or a certificate is wrong.
     Misconfigured,
-    /// The answer is not what this store sends: cut off, too long, not JSON.
+    /// The answer is not what this store sends: too long, not JSON, no object.
     Integrity,
 }
 
@@ -75,7 +75,7 @@ impl StoreError {
 
     /// The same failure, as one of the login.
     #[must_use]
-    pub(crate) const fn at_login(mut self) -> Self {
+    pub const fn at_login(mut self) -> Self {
         self.during_login = true;
         self
     }

@@ -23,11 +23,10 @@ use alcove_contract::configuration::StoreConfiguration;
 use alcove_contract::provider::ProviderConfiguration;
 use alcove_contract::reference::Key;
 use futures::future::BoxFuture;
-use std::fmt;
 use std::sync::Arc;
 
 /// What every store promises.
-pub trait Store: Send + Sync + fmt::Debug {
+pub trait Store: Send + Sync {
     /// Fetches one secret. Logs in where there is no valid login, and once more where the store no longer accepts it.
     fn fetch<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Fetched, StoreError>>;
 

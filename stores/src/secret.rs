@@ -1,5 +1,6 @@
 //! The one type that holds secret bytes.
 
+use bytes::Bytes;
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -50,6 +51,13 @@ impl SecretBytes {
     }
 }
 
+impl SecretBytes {
+    /// The bytes behind a counter, as HTTP headers and bodies take them; the last holder wipes them.
+    pub(crate) fn into_shared(self) -> Bytes {
+        Bytes::from_owner(self.0)
+    }
+}
+
 impl From<Vec<u8>> for SecretBytes {
     /// Takes the buffer over without a copy.
     fn from(bytes: Vec<u8>) -> Self {
@@ -76,6 +84,11 @@ impl SecretBuffer {
             self.0 = larger;
         }
         self.0.extend_from_slice(bytes);
+    }
+
+    /// Keeps the first `length` bytes; the rest is wiped with the buffer.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.0.truncate(length);
     }
 
     /// How many bytes it holds.
@@ -109,5 +122,20 @@ impl std::io::Write for SecretBuffer {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_growing_buffer_holds_what_was_put_in(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..20)) {
+            let mut buffer = SecretBuffer::default();
+            pieces.iter().for_each(|piece| buffer.extend(piece));
+            prop_assert_eq!(SecretBytes::from(buffer).as_bytes(), pieces.concat());
+        }
     }
 }

@@ -48,7 +48,8 @@ impl Slot {
 
     /// Claims a certain slot, or nothing if it is in use.
     pub fn try_claim(number: u8) -> Result<Option<Self>> {
-        std::fs::create_dir_all(SLOT_DIRECTORY).with_context(|| format!("creating {SLOT_DIRECTORY} (are you root?)"))?;
+        std::fs::create_dir_all(SLOT_DIRECTORY)
+            .with_context(|| format!("creating {SLOT_DIRECTORY} (are you root?)"))?;
         let path = Path::new(SLOT_DIRECTORY).join(format!("slot-{number}"));
         let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
         let file = file.with_context(|| format!("opening {}", path.display()))?;

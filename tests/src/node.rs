@@ -35,7 +35,6 @@ const LONGEST_DIRECTORY: usize = 60;
 const FIRST_PORT: u16 = 8200;
 
 /// A running node. [`Node::stop`] ends it; should the testkit die before, its janitor does.
-#[derive(Debug)]
 pub struct Node {
     parts: Parts,
     kubectl: Kubectl,

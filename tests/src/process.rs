@@ -49,7 +49,8 @@ impl Process {
 
     /// Sends `signal` to the program alone, not to its children.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        rustix::process::kill_process(self.group()?, signal).with_context(|| format!("sending a signal to {}", self.name))
+        rustix::process::kill_process(self.group()?, signal)
+            .with_context(|| format!("sending a signal to {}", self.name))
     }
 
     /// Asks the program to end with SIGTERM, and kills its group when it has not after `grace`.

@@ -40,11 +40,7 @@ pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Result<Seen<T>>) ->
 }
 
 /// Looks at a condition until it is met, for `limit` at most.
-pub async fn until_within<T>(
-    limit: Duration,
-    what: &str,
-    mut look: impl AsyncFnMut() -> Result<Seen<T>>,
-) -> Result<T> {
+pub async fn until_within<T>(limit: Duration, what: &str, mut look: impl AsyncFnMut() -> Result<Seen<T>>) -> Result<T> {
     let deadline = Instant::now() + limit;
     loop {
         let state = match look().await.with_context(|| format!("waiting for {what}"))? {
@@ -59,11 +55,11 @@ pub async fn until_within<T>(
 }
 
 /// Looks at a condition until it is met, outside of any runtime.
-pub fn until_blocking(limit: Duration, what: &str, mut look: impl FnMut() -> Result<Seen<()>>) -> Result<()> {
+pub fn until_blocking<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Result<Seen<T>>) -> Result<T> {
     let deadline = Instant::now() + limit;
     loop {
         let state = match look().with_context(|| format!("waiting for {what}"))? {
-            Seen::Met(()) => return Ok(()),
+            Seen::Met(value) => return Ok(value),
             Seen::NotYet(state) => state,
         };
         if Instant::now() >= deadline {

@@ -1,0 +1,293 @@
+//! The command line: what was typed, checked for form alone.
+//!
+//! Nothing here opens a file or a socket; [`crate::serve`] and [`crate::review`] give the arguments their meaning.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use alcove_contract::annotations::SidecarResources;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+mod duration;
+mod version;
+
+pub use duration::Span;
+pub use version::KubernetesVersion;
+
+/// The sidecar that is injected where nothing else is said: the one of the same version.
+const SIDECAR_IMAGE: &str = concat!("ghcr.io/alcove-dev/alcove-sidecar:", env!("CARGO_PKG_VERSION"));
+
+/// Delivers secrets from external stores to Pods without a Kubernetes Secret: the admission webhook.
+#[derive(Debug, Parser)]
+#[command(name = "alcove-webhook", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  In a cluster, as the manifests run it:
+    alcove-webhook serve
+
+  From files, without a cluster:
+    alcove-webhook serve --resources ./resources --tls-cert tls.crt --tls-key tls.key
+
+  What would become of one Pod:
+    alcove-webhook review --resources ./resources < review.json";
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Answers the API server's admission reviews.
+    Serve(Box<ServeArgs>),
+    /// Answers one admission review from standard input, as `serve` would.
+    Review(Box<ReviewArgs>),
+}
+
+/// The arguments of `serve`.
+#[derive(Debug, Args)]
+#[command(after_help = SERVE_EXAMPLES)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the group says it")]
+    pub listen: ListenArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the group says it")]
+    pub cluster: ClusterArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the group says it")]
+    pub certificates: CertificateArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the group says it")]
+    pub settings: SettingsArgs,
+    /// Log filter: error, warn, info, debug, trace, or directives such as `info,kube=debug`.
+    #[arg(long, env = "ALCOVE_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+}
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  Own certificates, rotated by the replica that holds the Lease (the default):
+    alcove-webhook serve
+
+  Certificates of cert-manager, mounted from its Secret:
+    alcove-webhook serve --certificates cert-manager \\
+      --tls-cert /etc/alcove/tls/tls.crt --tls-key /etc/alcove/tls/tls.key
+
+  From YAML files, without a cluster:
+    alcove-webhook serve --resources ./resources --listen 127.0.0.1:9443 \\
+      --tls-cert tls.crt --tls-key tls.key --kubernetes-version 1.37";
+
+/// The arguments of `review`.
+#[derive(Debug, Args)]
+#[command(after_help = REVIEW_EXAMPLES)]
+pub struct ReviewArgs {
+    /// Directory with YAML files: objects of alcove.dev, Namespaces and ServiceAccounts.
+    #[arg(long, value_name = "DIR")]
+    pub resources: PathBuf,
+    /// Which webhook answers; without it the mutating one answers a CREATE and the validating one everything else.
+    #[arg(long, value_name = "KIND")]
+    pub webhook: Option<Webhook>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the group says it")]
+    pub settings: SettingsArgs,
+}
+
+const REVIEW_EXAMPLES: &str = "\
+Examples:
+  alcove-webhook review --resources ./resources --kubernetes-version 1.37 < review.json
+  alcove-webhook review --resources ./resources --webhook validating < review.json
+
+The answer, an AdmissionReview, goes to standard output; a refusal is an answer, too, and exits with 0.";
+
+/// The two webhooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Webhook {
+    /// `/mutate`: injects.
+    Mutating,
+    /// `/validate`: judges what is about to be stored.
+    Validating,
+}
+
+/// Where and within which limits reviews are answered.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Serving")]
+pub struct ListenArgs {
+    /// Address of /mutate, /validate, /healthz and /readyz, over TLS.
+    #[arg(long, env = "ALCOVE_LISTEN", default_value = "0.0.0.0:9443", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Address of /metrics, /healthz and /readyz, in plain HTTP.
+    #[arg(long, env = "ALCOVE_METRICS_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDRESS")]
+    pub metrics_listen: SocketAddr,
+    /// How many connections are open at once; further ones wait.
+    #[arg(long, env = "ALCOVE_MAX_CONNECTIONS", default_value = "1024", value_name = "COUNT")]
+    pub max_connections: u32,
+    /// How many reviews are answered at once; the API server is told to repeat further ones a second later.
+    #[arg(long, env = "ALCOVE_MAX_CONCURRENT_REVIEWS", default_value = "256", value_name = "COUNT")]
+    pub max_concurrent_reviews: u32,
+    /// After SIGTERM: how long to serve on, unready, while API servers learn of it.
+    #[arg(long, env = "ALCOVE_DRAIN_DELAY", default_value = "5s", value_name = "DURATION")]
+    pub drain_delay: Span,
+    /// After that: how long reviews in flight may take to finish.
+    #[arg(long, env = "ALCOVE_DRAIN_TIMEOUT", default_value = "15s", value_name = "DURATION")]
+    pub drain_timeout: Span,
+}
+
+/// Where objects come from.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Objects")]
+pub struct ClusterArgs {
+    /// Serve from the YAML files of this directory instead of a cluster; needs --tls-cert and --tls-key.
+    #[arg(long, value_name = "DIR", requires_all = ["tls_cert", "tls_key"])]
+    pub resources: Option<PathBuf>,
+    /// Reach the cluster through this kubeconfig instead of the Pod's own ServiceAccount.
+    #[arg(long, env = "ALCOVE_KUBECONFIG", value_name = "FILE", conflicts_with = "resources")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Namespace of the webhook itself: of its Service, its Secret and its Lease.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "alcove-system", value_name = "NAME")]
+    pub namespace: String,
+    /// How long a review may wait for a live read of objects that no watch has delivered yet.
+    #[arg(long, env = "ALCOVE_LIVE_READ_TIMEOUT", default_value = "2s", value_name = "DURATION")]
+    pub live_read_timeout: Span,
+}
+
+/// Where the serving certificate comes from.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Certificates")]
+pub struct CertificateArgs {
+    /// Who makes the serving certificate.
+    #[arg(long, env = "ALCOVE_CERTIFICATES", default_value = "self-managed", value_name = "MODE")]
+    pub certificates: CertificateSource,
+    /// File with the certificate chain, PEM; read again when it changes. Implies --certificates files.
+    #[arg(long, env = "ALCOVE_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// File with the private key, PEM.
+    #[arg(long, env = "ALCOVE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Name of the Service; the certificate is for <service>.<namespace>.svc.
+    #[arg(long, env = "ALCOVE_SERVICE_NAME", default_value = "alcove-webhook", value_name = "NAME")]
+    pub service_name: String,
+    /// Name of the MutatingWebhookConfiguration and of the ValidatingWebhookConfiguration whose caBundle is kept.
+    #[arg(long, env = "ALCOVE_CONFIGURATION_NAME", default_value = "alcove-webhook", value_name = "NAME")]
+    pub configuration_name: String,
+    /// Name of the Secret with the authority and the serving certificate.
+    #[arg(long, env = "ALCOVE_TLS_SECRET", default_value = "alcove-webhook-tls", value_name = "NAME")]
+    pub tls_secret: String,
+    /// Name of the Lease; its holder rotates.
+    #[arg(long, env = "ALCOVE_LEASE", default_value = "alcove-webhook", value_name = "NAME")]
+    pub lease: String,
+    /// How long the Lease holds after the last sign of life.
+    #[arg(long, env = "ALCOVE_LEASE_DURATION", default_value = "15s", value_name = "DURATION")]
+    pub lease_duration: Span,
+    /// Who this replica is, for the Lease; the host name if not said.
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pub identity: Option<String>,
+    /// Lifetime of the authority.
+    #[arg(long, env = "ALCOVE_CA_LIFETIME", default_value = "365d", value_name = "DURATION")]
+    pub ca_lifetime: Span,
+    /// Lifetime of the serving certificate.
+    #[arg(long, env = "ALCOVE_CERTIFICATE_LIFETIME", default_value = "30d", value_name = "DURATION")]
+    pub certificate_lifetime: Span,
+    /// How long a caBundle must have stood before a certificate that needs it is served: API servers read it late.
+    #[arg(long, env = "ALCOVE_CA_PROPAGATION", default_value = "30s", value_name = "DURATION")]
+    pub ca_propagation: Span,
+}
+
+/// Who makes the serving certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CertificateSource {
+    /// An authority of our own, kept in a Secret.
+    SelfManaged,
+    /// Files on disk.
+    Files,
+    /// cert-manager: its files on disk, and its annotation for the caBundle.
+    CertManager,
+}
+
+/// What administrators decide about injection.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Injection")]
+pub struct SettingsArgs {
+    /// Image of the injected sidecar; by digest in production.
+    #[arg(long, env = "ALCOVE_SIDECAR_IMAGE", default_value = SIDECAR_IMAGE, value_name = "IMAGE")]
+    pub sidecar_image: String,
+    /// When nodes pull that image; Kubernetes decides if not said.
+    #[arg(long, env = "ALCOVE_SIDECAR_IMAGE_PULL_POLICY", value_name = "POLICY", ignore_case = true)]
+    pub sidecar_image_pull_policy: Option<PullPolicy>,
+    /// Resources of the sidecar where a Pod does not say, as YAML.
+    #[arg(long, env = "ALCOVE_SIDECAR_RESOURCES", value_name = "YAML")]
+    pub sidecar_resources: Option<SidecarResources>,
+    /// The most that a Pod may ask for the sidecar, as YAML.
+    #[arg(long, env = "ALCOVE_SIDECAR_RESOURCES_MAX", value_name = "YAML")]
+    pub sidecar_resources_max: Option<SidecarResources>,
+    /// What holds where no policy says anything.
+    #[arg(long, env = "ALCOVE_DEFAULT_POLICY", default_value = "deny", value_name = "WHAT")]
+    pub default_policy: DefaultPolicyArg,
+    /// Whether the sidecar may run as uid 0 where files must belong to root.
+    #[arg(long, env = "ALCOVE_ROOT_USER", default_value = "allowed", value_name = "WHAT")]
+    pub root_user: RootUserArg,
+    /// Oldest Kubernetes version of server and nodes; in a cluster it is found out if not said, else 1.37.
+    #[arg(long, env = "ALCOVE_KUBERNETES_VERSION", value_name = "VERSION")]
+    pub kubernetes_version: Option<KubernetesVersion>,
+    /// Address of the API server for stores that are Kubernetes; the Service's own if not said.
+    #[arg(long, env = "ALCOVE_KUBERNETES_API_SERVER", value_name = "URL")]
+    pub kubernetes_api_server: Option<String>,
+    #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
+    service_host: Option<String>,
+    #[arg(long, env = "KUBERNETES_SERVICE_PORT", hide = true)]
+    service_port: Option<String>,
+}
+
+impl SettingsArgs {
+    /// The address of the API server as Pods reach it.
+    #[must_use]
+    pub fn api_server(&self) -> String {
+        if let Some(address) = &self.kubernetes_api_server {
+            return address.clone();
+        }
+        let port = self.service_port.as_deref().unwrap_or("443");
+        match self.service_host.as_deref() {
+            // An IPv6 address in a URL stands in brackets.
+            Some(host) if host.contains(':') => format!("https://[{host}]:{port}"),
+            Some(host) => format!("https://{host}:{port}"),
+            None => "https://kubernetes.default.svc:443".to_owned(),
+        }
+    }
+}
+
+/// When nodes pull an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PullPolicy {
+    /// At every start.
+    #[value(name = "Always")]
+    Always,
+    /// When the node does not have it.
+    #[value(name = "IfNotPresent")]
+    IfNotPresent,
+    /// Never.
+    #[value(name = "Never")]
+    Never,
+}
+
+/// What holds where no policy says anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DefaultPolicyArg {
+    /// Nothing may be mounted.
+    Deny,
+    /// Everything may be mounted: for clusters with a single tenant.
+    Allow,
+}
+
+/// Whether the sidecar may run as uid 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RootUserArg {
+    /// Where files must belong to root.
+    Allowed,
+    /// Nowhere.
+    Forbidden,
+}
+
+#[cfg(test)]
+mod tests;
