@@ -36,13 +36,10 @@ impl Authority {
         identity(&certificate, &key).map(Self)
     }
 
-    /// Takes a pair for an authority.
-    ///
-    /// # Errors
-    ///
-    /// Hands the pair back if its certificate may not sign others.
-    pub fn from_identity(identity: Identity) -> Result<Self, Identity> {
-        if identity.certificate().is_authority() { Ok(Self(identity)) } else { Err(identity) }
+    /// Takes a pair for an authority, if its certificate may sign others.
+    #[must_use]
+    pub fn from_identity(identity: Identity) -> Option<Self> {
+        identity.certificate().is_authority().then_some(Self(identity))
     }
 
     /// Issues a serving certificate with a new ECDSA P-256 key; it does not outlive the authority.
@@ -53,7 +50,8 @@ impl Authority {
     pub fn issue_leaf(&self, names: &Names, lifetime: Duration, now: Timestamp) -> Result<Identity, IssueError> {
         let window = Window::issued(now, lifetime)?.ending_with(self.certificate().window());
         let mut params = params(window)?;
-        params.subject_alt_names = CertificateParams::new(names.iter().map(str::to_owned).collect::<Vec<_>>())?.subject_alt_names;
+        params.subject_alt_names =
+            CertificateParams::new(names.iter().map(str::to_owned).collect::<Vec<_>>())?.subject_alt_names;
         params.distinguished_name.push(DnType::CommonName, "alcove");
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -88,7 +86,7 @@ impl Authority {
 fn params(window: Window) -> Result<CertificateParams, IssueError> {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let moment = |time: Timestamp| {
-        let seconds = u64::try_from(time.as_second()).map_err(|_| OutOfRange)?;
+        let seconds = u64::try_from(time.as_second()).ok().ok_or(OutOfRange)?;
         Ok::<_, OutOfRange>(epoch + Duration::from_secs(seconds))
     };
     let mut params = CertificateParams::default();
@@ -126,7 +124,7 @@ mod tests {
     use super::*;
     use crate::trust::{Trust, VerifyError};
 
-    const DAY: Duration = Duration::from_secs(86_400);
+    const DAY: Duration = Duration::from_hours(24);
 
     fn now() -> Timestamp {
         "2026-11-25T10:00:00.7Z".parse().unwrap()
@@ -170,7 +168,7 @@ mod tests {
     fn a_leaf_cannot_pose_as_an_authority() {
         let authority = Authority::issue(DAY, now()).unwrap();
         let leaf = authority.issue_leaf(&names(), DAY, now()).unwrap();
-        assert!(Authority::from_identity(leaf).is_err());
+        assert!(Authority::from_identity(leaf).is_none());
     }
 
     #[test]

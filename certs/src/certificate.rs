@@ -29,17 +29,18 @@ impl Certificate {
     ///
     /// Fails on anything but exactly one X.509 certificate with a validity between the years -9999 and 9999.
     pub fn from_der(der: CertificateDer<'static>) -> Result<Self, CertificateError> {
-        let malformed = |_| CertificateError::Malformed;
-        let (rest, parsed) = X509Certificate::from_der(&der).map_err(malformed)?;
-        if !rest.is_empty() {
+        let Ok(([], parsed)) = X509Certificate::from_der(&der) else {
             return Err(CertificateError::Malformed);
-        }
+        };
         let window = Window {
             not_before: timestamp(parsed.validity().not_before.timestamp())?,
             not_after: timestamp(parsed.validity().not_after.timestamp())?,
         };
-        let alternative = parsed.subject_alternative_name().map_err(malformed)?;
-        let names = alternative.iter().flat_map(|extension| &extension.value.general_names).filter_map(dns_name).collect();
+        let Ok(alternative) = parsed.subject_alternative_name() else {
+            return Err(CertificateError::Malformed);
+        };
+        let names =
+            alternative.iter().flat_map(|extension| &extension.value.general_names).filter_map(dns_name).collect();
         let authority = parsed.is_ca();
         Ok(Self { der, window, names, authority })
     }
@@ -51,7 +52,7 @@ impl Certificate {
     /// Fails if there is none, or one of them cannot be read.
     pub fn parse_all(pem: &[u8]) -> Result<Vec<Self>, CertificateError> {
         let certificates = CertificateDer::pem_slice_iter(pem)
-            .map(|der| der.map_err(|_| CertificateError::Pem).and_then(Self::from_der))
+            .map(|der| der.ok().ok_or(CertificateError::Pem).and_then(Self::from_der))
             .collect::<Result<Vec<_>, _>>()?;
         if certificates.is_empty() { Err(CertificateError::Missing) } else { Ok(certificates) }
     }
@@ -81,6 +82,12 @@ impl Certificate {
         &self.names
     }
 
+    /// Whether it carries a valid signature by its own key, as an authority at the top does.
+    #[must_use]
+    pub fn is_self_signed(&self) -> bool {
+        X509Certificate::from_der(&self.der).is_ok_and(|(_, parsed)| parsed.verify_signature(None).is_ok())
+    }
+
     /// Whether it may sign other certificates.
     #[must_use]
     pub fn is_authority(&self) -> bool {
@@ -89,7 +96,7 @@ impl Certificate {
 }
 
 /// The PEM blocks of several certificates, one after the other.
-pub(crate) fn to_pem<'a>(certificates: impl IntoIterator<Item = &'a Certificate>) -> String {
+pub(crate) fn to_pem<'a, C: IntoIterator<Item = &'a Certificate>>(certificates: C) -> String {
     certificates.into_iter().map(Certificate::to_pem).collect()
 }
 
@@ -101,7 +108,7 @@ fn dns_name(name: &GeneralName<'_>) -> Option<String> {
 }
 
 fn timestamp(seconds: i64) -> Result<Timestamp, CertificateError> {
-    Timestamp::from_second(seconds).map_err(|_| CertificateError::Validity)
+    Timestamp::from_second(seconds).ok().ok_or(CertificateError::Validity)
 }
 
 /// The time in which a certificate is valid, both ends included.
@@ -123,9 +130,9 @@ impl Window {
     ///
     /// Fails if either end lies outside the years 1970 to 9999.
     pub fn issued(now: Timestamp, lifetime: Duration) -> Result<Self, OutOfRange> {
-        let lifetime = SignedDuration::try_from(lifetime).map_err(|_| OutOfRange)?;
-        let not_after = now.checked_add(lifetime).map_err(|_| OutOfRange)?;
-        let not_before = now.checked_sub(BACKDATE).map_err(|_| OutOfRange)?;
+        let lifetime = SignedDuration::try_from(lifetime).ok().ok_or(OutOfRange)?;
+        let not_after = now.checked_add(lifetime).ok().ok_or(OutOfRange)?;
+        let not_before = now.checked_sub(BACKDATE).ok().ok_or(OutOfRange)?;
         if not_before < Timestamp::UNIX_EPOCH {
             return Err(OutOfRange);
         }
@@ -218,7 +225,7 @@ mod tests {
 
     #[test]
     fn renewal_comes_at_two_thirds_of_the_life() {
-        let window = Window::issued(at(10_000), Duration::from_secs(600)).unwrap();
+        let window = Window::issued(at(10_000), Duration::from_mins(10)).unwrap();
         assert_eq!(window.renewal(), at(10_400));
     }
 

@@ -96,8 +96,8 @@ impl PrivateKey {
     ///
     /// Fails if the text holds no such key; the error never repeats any of it.
     pub fn parse(pem: &[u8]) -> Result<Self, KeyError> {
-        let text = std::str::from_utf8(pem).map_err(|_| KeyError)?;
-        let der = PrivateKeyDer::from_pem_slice(pem).map_err(|_| KeyError)?;
+        let text = std::str::from_utf8(pem).ok().ok_or(KeyError)?;
+        let der = PrivateKeyDer::from_pem_slice(pem).ok().ok_or(KeyError)?;
         Ok(Self { pem: Zeroizing::new(text.to_owned()), der: Zeroizing::new(der) })
     }
 
@@ -136,7 +136,9 @@ pub enum IdentityError {
     #[error("the private key does not belong to the certificate")]
     Mismatch,
     /// Both are readable, but TLS cannot use them: an algorithm or a certificate version that rustls does not know.
-    #[error("the key or the certificate is of a kind that TLS cannot use: use ECDSA P-256, RSA or Ed25519 and X.509 v3")]
+    #[error(
+        "the key or the certificate is of a kind that TLS cannot use: use ECDSA P-256, RSA or Ed25519 and X.509 v3"
+    )]
     Unusable,
 }
 
@@ -157,7 +159,7 @@ mod tests {
     use crate::authority::Authority;
 
     fn pair() -> (String, String) {
-        let authority = Authority::issue(Duration::from_secs(60), "2026-01-01T00:00:00Z".parse().unwrap()).unwrap();
+        let authority = Authority::issue(Duration::from_mins(1), "2026-01-01T00:00:00Z".parse().unwrap()).unwrap();
         (authority.certificate().to_pem(), authority.key().as_pem().to_owned())
     }
 
@@ -169,7 +171,8 @@ mod tests {
         assert_eq!(parse(&certificate, &foreign), Err(IdentityError::Mismatch));
         assert_eq!(parse(&certificate, &certificate), Err(IdentityError::Key(KeyError)));
         assert_eq!(parse(&key, &key), Err(IdentityError::Certificate(CertificateError::Missing)));
-        assert_eq!(parse(&certificate[..80], &key), Err(IdentityError::Certificate(CertificateError::Pem)));
+        let cut = certificate.replace("-----END CERTIFICATE-----", "");
+        assert_eq!(parse(&cut, &key), Err(IdentityError::Certificate(CertificateError::Pem)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::certificate::{self, Certificate, CertificateError};
 use crate::identity::Identity;
 use crate::provider::provider;
 
-/// The authorities of a `caBundle`.
+/// The authorities of a `caBundle`: a set, so that one order is as good as another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust(Vec<Certificate>);
 
@@ -24,8 +24,17 @@ impl Trust {
     ///
     /// Fails if there is none: a client that trusts nobody is a mistake.
     pub fn new(authorities: impl IntoIterator<Item = Certificate>) -> Result<Self, CertificateError> {
-        let authorities: Vec<_> = authorities.into_iter().collect();
-        if authorities.is_empty() { Err(CertificateError::Missing) } else { Ok(Self(authorities)) }
+        let mut authorities = authorities.into_iter();
+        let first = authorities.next().ok_or(CertificateError::Missing)?;
+        Ok(Self::of_current(first, authorities))
+    }
+
+    pub(crate) fn of_current(current: Certificate, others: impl IntoIterator<Item = Certificate>) -> Self {
+        let mut authorities: Vec<_> = std::iter::once(current).chain(others).collect();
+        authorities
+            .sort_unstable_by(|a, b| (a.window().not_before, &**a.der()).cmp(&(b.window().not_before, &**b.der())));
+        authorities.dedup();
+        Self(authorities)
     }
 
     /// Reads a `caBundle`.
@@ -34,19 +43,13 @@ impl Trust {
     ///
     /// Fails if there is no certificate in it, or one that cannot be read.
     pub fn parse(pem: &[u8]) -> Result<Self, CertificateError> {
-        Certificate::parse_all(pem).map(Self)
+        Self::new(Certificate::parse_all(pem)?)
     }
 
-    /// The authorities as PEM.
+    /// The authorities as PEM, the oldest first.
     #[must_use]
     pub fn to_pem(&self) -> String {
         certificate::to_pem(&self.0)
-    }
-
-    /// Whether every authority of `other` is trusted here too, in whatever order.
-    #[must_use]
-    pub fn includes(&self, other: &Self) -> bool {
-        other.0.iter().all(|certificate| self.0.contains(certificate))
     }
 
     /// Judges what `identity` serves as an API server would that calls it by `name`.
@@ -57,8 +60,8 @@ impl Trust {
     ///
     /// Says why the client would refuse the handshake.
     pub fn verify(&self, identity: &Identity, name: &str, now: Timestamp) -> Result<(), VerifyError> {
-        let name = ServerName::try_from(name.to_owned()).map_err(|_| VerifyError::Name)?;
-        let time = u64::try_from(now.as_second()).map_err(|_| VerifyError::NoAuthority)?;
+        let name = ServerName::try_from(name.to_owned()).ok().ok_or(VerifyError::Name)?;
+        let time = u64::try_from(now.as_second()).ok().ok_or(VerifyError::NoAuthority)?;
         let intermediates: Vec<_> = identity.intermediates().iter().map(|one| one.der().clone()).collect();
         self.verifier(now)?
             .verify_server_cert(
@@ -78,12 +81,13 @@ impl Trust {
         roots.add_parsable_certificates(valid.map(|authority| authority.der().clone()));
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
             .build()
-            .map_err(|_| VerifyError::NoAuthority)
+            .ok()
+            .ok_or(VerifyError::NoAuthority)
     }
 }
 
 /// Why a client would refuse a served certificate.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum VerifyError {
     /// The client's name for the server is no host name.
     #[error("the server's name is not a DNS name or an address")]
@@ -102,7 +106,7 @@ mod tests {
     use crate::authority::Authority;
     use crate::names::Names;
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     fn now() -> Timestamp {
         "2026-11-25T10:00:00Z".parse().unwrap()
@@ -124,10 +128,11 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_includes_another_whatever_the_order() {
+    fn two_bundles_of_the_same_authorities_are_equal_whatever_the_order() {
         let [a, b] = [(), ()].map(|()| Authority::issue(HOUR, now()).unwrap().certificate().clone());
-        let published = Trust::parse(Trust::new([b.clone(), a.clone()]).unwrap().to_pem().as_bytes()).unwrap();
-        assert!(published.includes(&Trust::new([a.clone(), b]).unwrap()));
-        assert!(!Trust::new([a]).unwrap().includes(&published));
+        let published = [b.to_pem(), a.to_pem(), b.to_pem()].concat();
+        let published = Trust::parse(published.as_bytes()).unwrap();
+        assert_eq!(published, Trust::new([a.clone(), b]).unwrap());
+        assert_ne!(published, Trust::new([a]).unwrap());
     }
 }
