@@ -82,7 +82,10 @@ pub(crate) fn account_patterns(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub(crate) fn secret_patterns(_: &mut SchemaGenerator) -> Schema {
-    strings(64, 253, "^[-.*a-z0-9]+$")
+    let mut schema = strings(64, 253, "^[-.*a-z0-9]+$");
+    // An empty list would match no name, and silence a deny.
+    schema.insert("minItems".to_owned(), 1.into());
+    schema
 }
 
 pub(crate) fn key_patterns(_: &mut SchemaGenerator) -> Schema {

@@ -16,6 +16,6 @@ pub mod policy;
 pub mod store;
 
 pub use binding::{ClusterSecretBinding, ClusterSecretBindingSpec, SecretBinding, SecretBindingSpec};
-pub use object::Object;
+pub use object::{Kind, Object, ObjectName};
 pub use policy::{ClusterSecretPolicy, ClusterSecretPolicySpec, SecretPolicy, SecretPolicySpec};
 pub use store::{ClusterExternalStore, ClusterExternalStoreSpec, ExternalStore, ExternalStoreSpec};

@@ -1,2 +1,57 @@
-//! Entry point.
-fn main() {}
+//! The sidecar that the Alcove webhook injects into Pods.
+
+use alcove_contract::layout;
+use alcove_sidecar::agent::Exit;
+use alcove_sidecar::run::{Places, run};
+use alcove_sidecar::status::Status;
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Fetches the secrets of one Pod from external stores, writes them into its memory volumes and keeps them fresh.
+///
+/// The Alcove webhook injects this program into Pods and configures it through ALCOVE_… variables; it is not meant to be
+/// started by hand. It talks to the stores it is told of and to nothing else.
+#[derive(Debug, Parser)]
+#[command(name = "alcove-sidecar", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Directory in which `run` notes that it is ready.
+    #[arg(long, global = true, value_name = "DIRECTORY", default_value = layout::STATUS)]
+    status: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Fetch, publish and refresh until SIGTERM.
+    Run {
+        /// File that receives the reason where this program cannot do its work.
+        #[arg(long, value_name = "FILE", default_value = "/dev/termination-log")]
+        termination_log: PathBuf,
+    },
+    /// Exit with 0 if everything has been published since `run` started, else with 1.
+    Ready,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let Arguments { command, status } = Arguments::parse();
+    let status = Status::in_directory(&status);
+    let succeeded = match command {
+        Command::Ready => status.is_ready(),
+        Command::Run { termination_log } => {
+            // The one place that chooses the crypto of every connection.
+            let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+            debug_assert!(installed.is_ok(), "nothing chose before");
+            let exit = run(&Places { status, termination_log }, variables()).context("cannot run")?;
+            exit == Exit::Terminated
+        }
+    };
+    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The process's variables. One that is not UTF-8 is read with replacements, so that it is refused with its name.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+}

@@ -81,10 +81,14 @@ mod tests {
     use crate::error::ErrorClass;
     use std::io::Write;
 
-    fn read_text(content: &[u8]) -> Result<Credential, StoreError> {
+    fn written(content: &[u8]) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content).unwrap();
-        Credential::read(file.path().to_str().unwrap(), "password")
+        file
+    }
+
+    fn read_text(content: &[u8]) -> Result<Credential, StoreError> {
+        Credential::read(&written(content).path().display().to_string(), "password")
     }
 
     #[test]
@@ -96,7 +100,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_credential_is_refused_with_its_path() {
-        for content in [b"".as_slice(), b"\n", b"\xff", &[b'x'; LONGEST_CREDENTIAL + 1]] {
+        let long = vec![b'x'; LONGEST_CREDENTIAL + 1];
+        for content in [b"".as_slice(), b"\n", b"\xff", &long] {
             let error = read_text(content).err().unwrap();
             assert_eq!(error.class(), ErrorClass::Misconfigured);
             assert!(error.to_string().contains("the password in \"/"), "{error}");

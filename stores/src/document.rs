@@ -39,7 +39,9 @@ impl Document {
         let key = key.into();
         match Members::parse(text.as_bytes()) {
             Ok(_) => Ok(Self { key, content: Content::Json(text) }),
-            Err(reason) => Err(StoreError::new(ErrorClass::Integrity, format!("\"{key}\" is no JSON object: {reason}"))),
+            Err(reason) => {
+                Err(StoreError::new(ErrorClass::Integrity, format!("\"{key}\" is no JSON object: {reason}")))
+            }
         }
     }
 
@@ -60,9 +62,7 @@ impl Document {
                 let present = self.members(text)?.into_iter().filter(|(_, value)| !value.is_null());
                 present.map(|(name, value)| Ok((name.clone(), self.bytes(&name, value)?))).collect()
             }
-            Content::Entries(entries) => {
-                Ok(entries.iter().map(|(name, value)| (name.clone(), copy(value))).collect())
-            }
+            Content::Entries(entries) => Ok(entries.iter().map(|(name, value)| (name.clone(), copy(value))).collect()),
         }
     }
 
@@ -77,7 +77,8 @@ impl Document {
             Content::Json(text) => self.json_property(text, property),
             Content::Entries(entries) => {
                 let name = path::single_name(property.as_str());
-                let entry = entries.iter().find(|(known, _)| *known == property.as_str() || Some(known) == name.as_ref());
+                let entry =
+                    entries.iter().find(|(known, _)| *known == property.as_str() || Some(known) == name.as_ref());
                 entry.map(|(_, value)| copy(value)).ok_or_else(|| self.missing(property, &self.names()))
             }
         }
@@ -106,8 +107,9 @@ impl Document {
     }
 
     fn members<'a>(&self, text: &'a SecretBytes) -> Result<Members<'a>, StoreError> {
-        Members::parse(text.as_bytes())
-            .map_err(|reason| StoreError::new(ErrorClass::Integrity, format!("\"{}\" is no JSON object: {reason}", self.key)))
+        Members::parse(text.as_bytes()).map_err(|reason| {
+            StoreError::new(ErrorClass::Integrity, format!("\"{}\" is no JSON object: {reason}", self.key))
+        })
     }
 
     fn bytes(&self, name: &str, value: Value<'_>) -> Result<SecretBytes, StoreError> {
@@ -150,7 +152,7 @@ impl Document {
 
 impl fmt::Debug for Document {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Document").field("key", &self.key).field("names", &self.names()).finish()
+        formatter.debug_struct("Document").field("key", &self.key).field("names", &self.names()).finish_non_exhaustive()
     }
 }
 

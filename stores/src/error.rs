@@ -53,7 +53,7 @@ pub struct StoreError {
 
 impl StoreError {
     /// The longest time that a server can make us wait; above it a wrong header would end all refreshes.
-    pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+    pub const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
     /// A failure of `class`; `text` is scrubbed.
     #[must_use]

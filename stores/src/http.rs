@@ -89,7 +89,7 @@ impl Server {
     }
 
     /// The URL of `segments` below the server's address; each is one segment whatever characters it has.
-    pub(crate) fn url<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
+    pub(crate) fn url(&self, segments: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
@@ -185,7 +185,9 @@ pub(crate) fn credential_header(credential: SecretBytes) -> Result<HeaderValue, 
 }
 
 fn parse(address: &str) -> Result<Url, StoreError> {
-    let wrong = |reason: &str| StoreError::misconfigured(format!("server \"{address}\" {reason}"));
+    // What stands before an '@' is a credential in the wrong place.
+    let shown = address.rsplit_once('@').map_or(address, |(_, host)| host);
+    let wrong = |reason: &str| StoreError::misconfigured(format!("server \"{shown}\" {reason}"));
     let url = Url::parse(address).map_err(|error| wrong(&format!("is not a URL: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(wrong("is not an address; write https://<host>[:<port>]"));
@@ -204,7 +206,8 @@ fn shown(url: &Url) -> String {
     format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
 }
 
-/// The header's value as a number of seconds. Its other form, a date, is not understood: the sidecar's own backoff does.
+/// The header's value as a number of seconds. Its other form, a date, would need a clock that agrees with the
+/// server's: without a number the caller's own backoff decides.
 fn seconds(value: &HeaderValue) -> Option<Duration> {
     value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }

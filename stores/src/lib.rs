@@ -4,9 +4,16 @@
 //! it could not. What it hands out is [`SecretBytes`]; what it says in errors is scrubbed. It keeps no secret, only the
 //! login, and nothing in the process's environment steers it.
 
+#![cfg_attr(
+    not(all(feature = "vault", feature = "kubernetes")),
+    expect(dead_code, reason = "the HTTP client serves every store, and a build with fewer uses a part of it")
+)]
+
 mod credential;
 mod document;
 mod error;
+#[cfg(test)]
+mod fake;
 mod http;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
@@ -20,6 +27,7 @@ pub use error::{ErrorClass, StoreError};
 pub use secret::SecretBytes;
 
 use alcove_contract::configuration::StoreConfiguration;
+#[cfg(any(feature = "vault", feature = "kubernetes"))]
 use alcove_contract::provider::ProviderConfiguration;
 use alcove_contract::reference::Key;
 use futures::future::BoxFuture;
@@ -78,4 +86,12 @@ impl Logins {
 /// Misconfigured, where the configuration cannot work or this build does not have the provider.
 pub fn open(configuration: &StoreConfiguration) -> Result<Arc<dyn Store>, StoreError> {
     Logins::default().open(configuration)
+}
+
+/// The one spelling of `key` under which policy judged it; any other is refused.
+#[cfg(any(feature = "vault", feature = "kubernetes"))]
+fn canonical(provider: &ProviderConfiguration, key: &Key) -> Result<Key, StoreError> {
+    provider
+        .canonical_key(key)
+        .map_err(|problem| StoreError::misconfigured(problem.below(&key.to_string()).to_string()))
 }

@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result};
 use crate::sweep::present;
 
 const ROOT: &str = "/sys/fs/cgroup";
-/// The controllers that the kubelet asks for in version 2.
-const CONTROLLERS: [&str; 5] = ["cpuset", "cpu", "memory", "pids", "io"];
+/// The controllers of version 2 that the kubelet wants in its own cgroup if the kernel has them.
+const CONTROLLERS: [&str; 6] = ["cpuset", "cpu", "io", "memory", "pids", "hugetlb"];
 
 /// Creates the cgroup `name` in every hierarchy.
 pub fn create(name: &str) -> Result<()> {
@@ -77,8 +77,8 @@ fn hierarchies() -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(ROOT).with_context(|| format!("reading {ROOT}"))? {
         let entry = entry?;
-        // Links such as `cpu` → `cpu,cpuacct` name a hierarchy twice, and `unified` has no controllers in version 1.
-        if entry.file_type()?.is_dir() && entry.file_name() != "unified" {
+        // Links such as `cpu` → `cpu,cpuacct` name a hierarchy twice.
+        if entry.file_type()?.is_dir() {
             found.push(entry.path());
         }
     }
@@ -91,8 +91,10 @@ fn unified() -> bool {
 
 /// Hands the controllers of `group` to its children.
 fn delegate(group: &Path) -> Result<()> {
+    let available = group.join("cgroup.controllers");
+    let available = fs::read_to_string(&available).with_context(|| format!("reading {}", available.display()))?;
     let control = group.join("cgroup.subtree_control");
-    for controller in CONTROLLERS {
+    for controller in available.split_whitespace().filter(|one| CONTROLLERS.contains(one)) {
         fs::write(&control, format!("+{controller}"))
             .with_context(|| format!("enabling the controller {controller} in {}", control.display()))?;
     }

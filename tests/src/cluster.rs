@@ -11,15 +11,15 @@ use alcove_tests::vault::Vault;
 use alcove_tests::wait::{self, Seen};
 use alcove_tests::{process, state};
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a detached node may take: on a fresh machine it builds Kubernetes first.
-const START: Duration = Duration::from_secs(3600);
+const START: Duration = Duration::from_hours(1);
 /// How long a node may take to end.
-const END: Duration = Duration::from_secs(60);
+const END: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -28,12 +28,26 @@ pub(crate) struct Arguments {
     /// Returns when the node is Ready and leaves it running; `cluster stop` ends it.
     #[arg(long)]
     detach: bool,
-    /// Starts a Vault, too.
-    #[arg(long)]
-    vault: bool,
-    /// Builds Alcove and installs it.
-    #[arg(long)]
-    alcove: bool,
+    /// What else to start on the node.
+    #[arg(long, value_delimiter = ',')]
+    with: Vec<Extra>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Extra {
+    /// A Vault that knows the node's tokens.
+    Vault,
+    /// Alcove, built from this checkout.
+    Alcove,
+}
+
+impl Extra {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Vault => "vault",
+            Self::Alcove => "alcove",
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -62,14 +76,15 @@ fn serve(arguments: &Arguments) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("starting the tokio runtime")?;
     runtime.block_on(async {
         let node = Node::start().await?;
-        let vault = if arguments.vault { Some(Vault::start(&node, "cluster").await?) } else { None };
-        if arguments.alcove {
+        let vault =
+            if arguments.with.contains(&Extra::Vault) { Some(Vault::start(&node, "cluster").await?) } else { None };
+        if arguments.with.contains(&Extra::Alcove) {
             Alcove::install(&node).await?;
         }
-        let note =
+        let left =
             Note { process: Pid::as_raw(Some(rustix::process::getpid())), text: describe(&node, vault.as_ref()) };
-        process::write(&note_path(), serde_json::to_string(&note)?)?;
-        println!("{}", note.text);
+        process::write(&note_path(), serde_json::to_string(&left)?)?;
+        println!("{}", left.text);
         println!("Ctrl-C ends the node.");
         wait_for_signal().await?;
         let stage = Stage::begin("the node is removed");
@@ -131,7 +146,9 @@ fn spawn(arguments: &Arguments, log: &Path) -> Result<Child> {
     let output = std::fs::File::options().append(true).open(log)?;
     let mut command = Command::new(std::env::current_exe().context("finding the own program")?);
     command.arg("cluster").stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-    command.args(arguments.vault.then_some("--vault")).args(arguments.alcove.then_some("--alcove"));
+    for extra in &arguments.with {
+        command.arg("--with").arg(extra.as_str());
+    }
     // A process group of its own, so that Ctrl-C in this terminal does not reach it later.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     command.spawn().context("starting the node in the background")

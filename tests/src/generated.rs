@@ -53,6 +53,7 @@ pub fn write(root: &Path) -> anyhow::Result<()> {
 ///
 /// A definition that cannot be written as YAML.
 pub fn stale(root: &Path) -> anyhow::Result<Vec<String>> {
-    let holds = |file: &Generated| std::fs::read_to_string(root.join(&file.path)).is_ok_and(|text| text == file.content);
+    let holds =
+        |file: &Generated| std::fs::read_to_string(root.join(&file.path)).is_ok_and(|text| text == file.content);
     Ok(all()?.into_iter().filter(|file| !holds(file)).map(|file| file.path).collect())
 }

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-pub use self::archive::{Entry, Recipe};
+pub use self::archive::Recipe;
 use crate::{process, state, tools};
 
 /// The image that holds the namespaces of a Pod.
@@ -66,8 +66,13 @@ pub fn pause() -> Result<Image> {
     pack(PAUSE, &recipe)
 }
 
-/// The busybox image: Debian's static busybox with a link for each of its programs.
+/// The busybox image.
 pub fn busybox() -> Result<Image> {
+    pack(BUSYBOX, &busybox_recipe()?)
+}
+
+/// Debian's static busybox with a link for each of its programs: a root file system to add files to.
+pub fn busybox_recipe() -> Result<Recipe> {
     let program = tools::program("busybox").context("busybox is missing (busybox-static)")?;
     let mut list = Command::new(&program);
     list.arg("--list");
@@ -81,7 +86,7 @@ pub fn busybox() -> Result<Image> {
     recipe.directory("root", 0o700);
     recipe.file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n", 0o644);
     recipe.file("etc/group", "root:x:0:\nnogroup:x:65534:\n", 0o644);
-    pack(BUSYBOX, &recipe)
+    Ok(recipe)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

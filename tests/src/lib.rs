@@ -9,12 +9,14 @@
 pub mod alcove;
 pub mod builds;
 pub mod cgroups;
+pub mod generated;
 pub mod image;
 pub mod janitor;
 pub mod kubectl;
 pub mod namespace;
 pub mod network;
 pub mod node;
+pub mod other_webhook;
 pub mod pki;
 pub mod process;
 pub mod stage;

@@ -3,11 +3,12 @@
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a command line program talks to its terminal")]
 
 mod cluster;
+mod demo;
 
 use std::process::{Command, ExitCode};
 
 use alcove_tests::stage::Stage;
-use alcove_tests::{alcove, image, janitor, state, tools};
+use alcove_tests::{alcove, generated, image, janitor, state, tools};
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
 
@@ -23,6 +24,10 @@ struct Arguments {
 enum Task {
     /// Starts a node and keeps it until Ctrl-C.
     Cluster(cluster::Arguments),
+    /// Shows on a node how a workload gets Secrets that do not exist.
+    Demo(demo::Arguments),
+    /// Writes the files of the checkout that come from the code.
+    Generate,
     /// Builds the programs and packs all images into the state directory.
     BuildImages,
     /// Checks that everything the tests need is here; as root, installs what is missing.
@@ -35,6 +40,8 @@ fn main() -> ExitCode {
     }
     let outcome = match Arguments::parse().task {
         Task::Cluster(arguments) => cluster::run(&arguments),
+        Task::Demo(arguments) => demo::run(&arguments),
+        Task::Generate => generated::write(state::checkout()),
         Task::BuildImages => build_images(),
         Task::Doctor => examine(),
     };

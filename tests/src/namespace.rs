@@ -85,6 +85,14 @@ impl Namespace {
         self.kubectl(&[&["exec", pod, "-c", container, "--"], command].concat()).await
     }
 
+    /// The value of a variable in the environment that the first process of a container was started with.
+    pub async fn variable(&self, pod: &str, container: &str, name: &str) -> Result<String> {
+        let environment = self.exec(pod, container, &["sh", "-c", "tr '\\000' '\\n' </proc/1/environ"]).await?;
+        let values = environment.lines().filter_map(|line| line.split_once('='));
+        let found = values.filter(|(known, _)| *known == name).map(|(_, value)| value.to_owned()).next();
+        found.with_context(|| format!("{name} is not set in {pod}/{container}:\n{environment}"))
+    }
+
     /// What a container has printed so far.
     pub async fn logs(&self, pod: &str, container: &str) -> Result<String> {
         let params = LogParams { container: Some(container.to_owned()), ..LogParams::default() };

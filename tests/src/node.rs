@@ -2,9 +2,9 @@
 //!
 //! Started from nothing in seconds, thrown away afterwards. Nothing of it touches a cluster that is already on the machine.
 
-pub mod control_plane;
-pub mod kubelet;
-pub mod runtime;
+mod control_plane;
+mod kubelet;
+mod runtime;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -45,17 +45,13 @@ pub struct Node {
 
 /// What every part of the node is started from.
 #[derive(Debug)]
-pub struct Parts {
-    /// The programs.
-    pub tools: Tools,
-    /// The network namespace.
-    pub network: Network,
-    /// The authority of all certificates.
-    pub authority: Authority,
+struct Parts {
+    tools: Tools,
+    network: Network,
+    authority: Authority,
     /// Everything the node writes is below this directory.
-    pub directory: PathBuf,
-    /// The number that tells this node's cgroup, network and directory from others.
-    pub slot: u8,
+    directory: PathBuf,
+    slot: u8,
 }
 
 #[derive(Debug)]
@@ -66,22 +62,14 @@ struct Running {
 }
 
 impl Parts {
-    /// The directory of log files.
-    #[must_use]
-    pub fn logs(&self) -> PathBuf {
+    fn logs(&self) -> PathBuf {
         self.directory.join("logs")
-    }
-
-    /// The kubeconfig of a part of the node, written by [`Parts::identity`].
-    #[must_use]
-    pub fn kubeconfig(&self, name: &str) -> PathBuf {
-        self.directory.join("pki").join(format!("{name}.kubeconfig"))
     }
 
     /// Issues a certificate for a user of the API and writes the kubeconfig that uses it.
     fn identity(&self, name: &str, subject: Subject<'_>, server: &str) -> Result<PathBuf> {
         let issued = self.authority.issue(name, subject, &[])?;
-        let path = self.kubeconfig(name);
+        let path = self.directory.join("pki").join(format!("{name}.kubeconfig"));
         kubectl::write_kubeconfig(&path, &format!("https://{server}:6443"), &self.authority.certificate(), &issued)?;
         Ok(path)
     }
@@ -94,6 +82,10 @@ impl Parts {
 impl Node {
     /// Starts a node and waits until it is Ready.
     pub async fn start() -> Result<Self> {
+        ensure!(
+            rustix::process::geteuid().is_root(),
+            "a node needs root: it makes network namespaces, mounts and cgroups"
+        );
         let tools = Tools::find()?;
         let stage = Stage::begin("a Kubernetes node is Ready");
         let mut slot = Slot::claim()?;

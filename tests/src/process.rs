@@ -49,7 +49,7 @@ impl Process {
 
     /// Sends `signal` to the program alone, not to its children.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        rustix::process::kill_process(self.group()?, signal)
+        rustix::process::kill_process(self.group(), signal)
             .with_context(|| format!("sending a signal to {}", self.name))
     }
 
@@ -68,7 +68,7 @@ impl Process {
 
     /// Kills the program and everything in its process group, and waits until it is gone.
     pub fn kill(&mut self) -> Result<()> {
-        match kill_process_group(self.group()?, Signal::KILL) {
+        match kill_process_group(self.group(), Signal::KILL) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
             Err(error) => return Err(error).with_context(|| format!("killing {}", self.name)),
         }
@@ -76,8 +76,8 @@ impl Process {
         Ok(())
     }
 
-    fn group(&self) -> Result<Pid> {
-        Ok(Pid::from_child(&self.child))
+    fn group(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 }
 
@@ -119,8 +119,8 @@ pub async fn output_with_input(command: Command, input: &str) -> Result<(String,
             other => other,
         }
     };
-    let (fed, output) = tokio::join!(feed, child.wait_with_output());
-    fed.with_context(|| format!("writing to `{shown}`"))?;
+    let (written, output) = tokio::join!(feed, child.wait_with_output());
+    written.with_context(|| format!("writing to `{shown}`"))?;
     let output = output.with_context(|| format!("waiting for `{shown}`"))?;
     Ok((shown, output))
 }
@@ -161,4 +161,54 @@ fn tail(log: &Path) -> String {
         Ok::<_, std::io::Error>(String::from_utf8_lossy(&bytes).into_owned())
     };
     read().unwrap_or_else(|error| format!("(unreadable: {error})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_program_that_has_ended_is_reported_with_the_end_of_its_log() {
+        let logs = tempfile::tempdir().unwrap();
+        let mut process = Process::start("doomed", shell("echo the reason; exit 3"), logs.path()).unwrap();
+        let ended = wait::until_blocking(wait::PATIENCE, "its end", || {
+            Ok(process
+                .ensure_running()
+                .map_or_else(|error| Seen::Met(format!("{error:#}")), |()| Seen::NotYet(String::new())))
+        });
+        let text = ended.unwrap();
+        assert!(text.contains("doomed has ended (exit status: 3)") && text.ends_with("the reason\n"), "{text}");
+    }
+
+    #[test]
+    fn dropping_a_process_kills_its_children_too() {
+        let logs = tempfile::tempdir().unwrap();
+        let log = logs.path().join("parent.log");
+        let process = Process::start("parent", shell("sleep 1000 & echo $!; wait"), logs.path()).unwrap();
+        let child = wait::until_blocking(wait::PATIENCE, "the child to be named", || {
+            let printed = std::fs::read_to_string(&log)?;
+            Ok(if printed.ends_with('\n') { Seen::Met(printed.trim().to_owned()) } else { Seen::NotYet(printed) })
+        });
+        let status = Path::new("/proc").join(child.unwrap()).join("status");
+        drop(process);
+        wait::until_blocking(wait::PATIENCE, "the child to be gone", || {
+            // A zombie that its new parent has not yet asked about is as dead as one that is gone.
+            let state = std::fs::read_to_string(&status).unwrap_or_default();
+            let dead = state.is_empty() || state.contains("State:\tZ");
+            Ok(if dead { Seen::Met(()) } else { Seen::NotYet(state) })
+        })
+        .unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_error_of_a_command_is_its_stderr() {
+        let error = run_with_input(shell("cat >&2; exit 4"), "what it read").await.unwrap_err();
+        assert_eq!(error.to_string(), "`sh -c cat >&2; exit 4` failed (exit status: 4): what it read");
+    }
 }

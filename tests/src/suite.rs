@@ -178,3 +178,22 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("the test panicked")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_is_the_module_below_the_root_and_the_name() {
+        assert_eq!(title("suites::policy", "a_claim"), "policy::a_claim");
+        assert_eq!(title("suites", "a_claim"), "a_claim");
+    }
+
+    #[test]
+    fn a_namespace_name_is_a_dns_label_that_no_other_test_has() {
+        let name = || namespace_name("policy::a_service_account_without_any_policy_at_all_is_refused");
+        let (first, second) = (name(), name());
+        assert!(first.starts_with("a-service-account-without-any-policy-at-"), "{first}");
+        assert!(first.len() <= 63 && !first.contains("--") && first != second, "{first} {second}");
+    }
+}

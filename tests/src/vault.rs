@@ -25,8 +25,6 @@ use crate::wait::{self, Seen};
 pub const AUDIENCE: &str = "vault";
 
 const KUBERNETES_PLUGIN: &str = "vault-plugin-auth-kubernetes";
-/// The ServiceAccount whose token Vault shows when it asks the API server about the tokens of others.
-const REVIEWER: &str = "vault-reviewer";
 /// How long Vault may take to end in peace.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -59,7 +57,7 @@ impl Vault {
         Ok(vault)
     }
 
-    /// Ends the program; what it stored stays on disk and is gone with the node.
+    /// Ends the program; what it stored is gone.
     pub async fn stop(self) -> Result<()> {
         self.process.stop(GRACE).await
     }
@@ -169,7 +167,7 @@ impl Vault {
         let body = json!({
             "kubernetes_host": format!("https://{NODE_ADDRESS}:6443"),
             "kubernetes_ca_cert": self.authority,
-            "token_reviewer_jwt": reviewer_token(node).await?,
+            "token_reviewer_jwt": reviewer_token(node, self.port).await?,
         });
         self.call("POST", "auth/kubernetes/config", &body).await.map(drop)
     }
@@ -192,7 +190,7 @@ fn launch(node: &Node, programs: &Path, directory: &Path, port: u16) -> Result<P
     let serving = node.authority().issue(&file_name, Subject { group: "", user: "vault" }, &names)?;
     let configuration = directory.join("vault.json");
     let content = json!({
-        "storage": {"file": {"path": directory.join("data")}},
+        "storage": {"inmem": {}},
         "listener": {"tcp": {
             "address": format!("0.0.0.0:{port}"),
             "cluster_address": format!("127.0.0.1:{}", port + 1000),
@@ -223,18 +221,20 @@ async fn initialize(api: Api, process: &mut Process) -> Result<(String, Api)> {
     Ok((key, api.with_token(token)))
 }
 
-async fn reviewer_token(node: &Node) -> Result<String> {
+/// A token of a ServiceAccount that may ask the API server about the tokens of others.
+async fn reviewer_token(node: &Node, port: u16) -> Result<String> {
+    let reviewer = format!("vault-{port}-reviewer");
     let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": REVIEWER, "namespace": "kube-system"}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": reviewer, "namespace": "kube-system"}},
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRoleBinding",
-            "metadata": {"name": REVIEWER},
+            "metadata": {"name": reviewer},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:auth-delegator"},
-            "subjects": [{"kind": "ServiceAccount", "name": REVIEWER, "namespace": "kube-system"}],
+            "subjects": [{"kind": "ServiceAccount", "name": reviewer, "namespace": "kube-system"}],
         },
     ]});
-    node.kubectl().run_with_input(&["apply", "-f", "-"], &objects.to_string()).await?;
-    let token = node.kubectl().run(&["create", "token", REVIEWER, "-n", "kube-system", "--duration=24h"]).await?;
+    node.kubectl().run_with_input(&["create", "-f", "-"], &objects.to_string()).await?;
+    let token = node.kubectl().run(&["create", "token", &reviewer, "-n", "kube-system", "--duration=24h"]).await?;
     Ok(token.trim().to_owned())
 }

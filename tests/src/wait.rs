@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 /// How long a condition on the node may take: generous, because only a failing test waits for so long.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The pause between two looks at a condition.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -77,4 +77,38 @@ async fn pause() {
 #[expect(clippy::disallowed_methods, reason = "the pause between two looks at a condition")]
 fn pause_blocking() {
     std::thread::sleep(INTERVAL);
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_condition_that_is_never_met_fails_with_what_was_waited_for_and_the_last_state() {
+        let mut looks = 0;
+        let outcome = until_blocking(Duration::ZERO, "the kettle to boil", || {
+            looks += 1;
+            Ok(Seen::<()>::NotYet(format!("lukewarm, look {looks}")))
+        });
+        let text = outcome.unwrap_err().to_string();
+        assert_eq!(text, "waited 0 s for the kettle to boil; last state: lukewarm, look 1");
+    }
+
+    #[tokio::test]
+    async fn an_error_ends_the_waiting_at_once() {
+        let outcome = until("the kettle to boil", async || Err::<Seen<()>, _>(anyhow!("it is broken"))).await;
+        assert_eq!(format!("{:#}", outcome.unwrap_err()), "waiting for the kettle to boil: it is broken");
+    }
+
+    #[tokio::test]
+    async fn a_condition_is_looked_at_until_it_is_met() {
+        let mut looks = 0;
+        let outcome = until("the third look", async || {
+            looks += 1;
+            Ok(if looks == 3 { Seen::Met(looks) } else { Seen::NotYet(String::new()) })
+        });
+        assert_eq!(outcome.await.unwrap(), 3);
+    }
 }

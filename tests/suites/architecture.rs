@@ -1,16 +1,19 @@
-//! The direction of dependencies, read from what cargo resolves.
+//! The direction of dependencies, read from the manifests and from what cargo resolves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use alcove_tests::suite::Trial;
-use alcove_tests::{facts, state};
+use alcove_tests::{facts, process, state};
 use anyhow::{Context as _, Result, ensure};
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
+use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 pub(crate) fn tests() -> Vec<Trial> {
     facts![
         every_crate_knows_only_the_crates_below_it,
-        pure_crates_link_no_runtime_no_client_and_no_clock_source,
+        pure_crates_link_no_runtime_no_client_and_no_randomness,
+        pure_crates_ask_no_clock,
         the_webhook_links_no_store_client,
         the_sidecar_links_no_kubernetes_client_and_nothing_of_admission,
         one_crypto_stack_is_linked,
@@ -29,7 +32,13 @@ const DIRECTION: [(&str, &[&str]); 7] = [
     ("alcove-sidecar", &["alcove-contract", "alcove-stores"]),
 ];
 
-/// What does I/O, or asks for the time or for randomness.
+/// The crates that take everything as an argument.
+const PURE: [&str; 3] = ["contract", "resources", "injection"];
+
+/// How the clocks of std and of jiff are asked.
+const CLOCKS: [&str; 4] = ["Instant::now", "SystemTime::now", "Timestamp::now", "Zoned::now"];
+
+/// What does I/O or gives randomness.
 const IMPURE: [&str; 14] = [
     "tokio",
     "async-std",
@@ -48,9 +57,8 @@ const IMPURE: [&str; 14] = [
 ];
 
 fn every_crate_knows_only_the_crates_below_it() -> Result<()> {
-    let graph = Graph::read()?;
     let known: BTreeMap<&str, &[&str]> = DIRECTION.into_iter().collect();
-    for package in graph.metadata.workspace_packages() {
+    for package in members()? {
         let Some(allowed) = known.get(package.name.as_str()) else {
             ensure!(package.name == "alcove-tests", "{} is not part of the declared direction", package.name);
             continue;
@@ -68,17 +76,26 @@ fn every_crate_knows_only_the_crates_below_it() -> Result<()> {
     Ok(())
 }
 
-fn pure_crates_link_no_runtime_no_client_and_no_clock_source() -> Result<()> {
-    let graph = Graph::read()?;
-    for pure in ["alcove-contract", "alcove-resources", "alcove-injection"] {
-        graph.links_none(pure, &IMPURE)?;
+fn pure_crates_link_no_runtime_no_client_and_no_randomness() -> Result<()> {
+    PURE.into_iter().try_for_each(|pure| links_none(&format!("alcove-{pure}"), &IMPURE))
+}
+
+fn pure_crates_ask_no_clock() -> Result<()> {
+    for pure in PURE {
+        let sources = sources(&state::checkout().join(pure).join("src"))?;
+        ensure!(!sources.is_empty(), "{pure} has no sources");
+        for source in sources {
+            let text = std::fs::read_to_string(&source)?;
+            let asked = CLOCKS.into_iter().find(|clock| text.contains(clock));
+            ensure!(asked.is_none(), "{} asks {}", source.display(), asked.unwrap_or_default());
+        }
     }
     Ok(())
 }
 
 fn the_webhook_links_no_store_client() -> Result<()> {
     let stores = ["alcove-stores", "vaultrs", "aws-config", "azure_identity", "tokio-postgres", "mysql_async"];
-    Graph::read()?.links_none("alcove-webhook", &stores)
+    links_none("alcove-webhook", &stores)
 }
 
 fn the_sidecar_links_no_kubernetes_client_and_nothing_of_admission() -> Result<()> {
@@ -92,17 +109,13 @@ fn the_sidecar_links_no_kubernetes_client_and_nothing_of_admission() -> Result<(
         "alcove-resources",
         "alcove-certs",
     ];
-    Graph::read()?.links_none("alcove-sidecar", &foreign)
+    links_none("alcove-sidecar", &foreign)
 }
 
 fn one_crypto_stack_is_linked() -> Result<()> {
-    let graph = Graph::read()?;
     for program in ["alcove-webhook", "alcove-sidecar"] {
-        graph.links_none(program, &["ring", "openssl", "openssl-sys", "native-tls", "rustls-pemfile"])?;
-        ensure!(
-            graph.linked(program)?.contains("aws-lc-rs"),
-            "{program} links no crypto at all: is the graph complete?"
-        );
+        links_none(program, &["ring", "openssl", "openssl-sys", "native-tls", "rustls-pemfile"])?;
+        ensure!(linked(program)?.contains("aws-lc-rs"), "{program} links no crypto at all: is the graph complete?");
     }
     Ok(())
 }
@@ -114,9 +127,8 @@ fn only_their_owners_link_the_libraries_with_a_rough_interface() -> Result<()> {
         ("vaultrs", &["alcove-stores"]),
         ("minijinja", &["alcove-sidecar"]),
     ];
-    let graph = Graph::read()?;
     for (library, owners) in owners {
-        for package in graph.metadata.workspace_packages().into_iter().filter(|one| one.name != "alcove-tests") {
+        for package in members()?.into_iter().filter(|one| one.name != "alcove-tests") {
             let names =
                 package.dependencies.iter().any(|one| one.name == library && one.kind == DependencyKind::Normal);
             ensure!(!names || owners.contains(&package.name.as_str()), "{} depends on {library}", package.name);
@@ -125,43 +137,44 @@ fn only_their_owners_link_the_libraries_with_a_rough_interface() -> Result<()> {
     Ok(())
 }
 
-/// What cargo resolves for this machine.
-struct Graph {
-    metadata: Metadata,
+/// The names of all packages that end up in `package`, tests and build scripts apart.
+///
+/// `cargo metadata` unites the features of all crates of the workspace, so that a pure crate seems to link what only its
+/// neighbours ask for; `cargo tree` resolves a package by itself, as a build of it does.
+fn linked(package: &str) -> Result<BTreeSet<String>> {
+    let mut tree = Command::new(env!("CARGO"));
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    tree.current_dir(state::checkout());
+    tree.args(["tree", "--locked", "--edges=normal", "--prefix=none", "--format={p}", "--target", &target]);
+    tree.args(["--package", package]);
+    let printed = process::run(tree)?;
+    Ok(printed.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
 }
 
-impl Graph {
-    fn read() -> Result<Self> {
-        let mut command = MetadataCommand::new();
-        command.current_dir(state::checkout());
-        let platform = format!("--filter-platform={}-unknown-linux-gnu", std::env::consts::ARCH);
-        command.other_options(["--locked".to_owned(), platform]);
-        Ok(Self { metadata: command.exec().context("running cargo metadata")? })
-    }
+fn links_none(package: &str, banned: &[&str]) -> Result<()> {
+    let linked = linked(package)?;
+    ensure!(linked.contains(package), "cargo tree does not show {package} itself");
+    let wrong: Vec<&str> = banned.iter().copied().filter(|one| linked.contains(*one)).collect();
+    ensure!(wrong.is_empty(), "{package} links {}", wrong.join(", "));
+    Ok(())
+}
 
-    /// The names of all packages that end up in `name`, tests and build scripts apart.
-    fn linked(&self, name: &str) -> Result<BTreeSet<&str>> {
-        let resolve = self.metadata.resolve.as_ref().context("cargo metadata resolved nothing")?;
-        let members = self.metadata.workspace_packages();
-        let root = members.iter().find(|one| one.name == name).with_context(|| format!("no crate {name}"))?;
-        let mut found: BTreeSet<&PackageId> = BTreeSet::new();
-        let mut next = vec![&root.id];
-        while let Some(id) = next.pop() {
-            if !found.insert(id) {
-                continue;
-            }
-            let node = resolve.nodes.iter().find(|node| &node.id == id).context("the graph is incomplete")?;
-            let normal =
-                node.deps.iter().filter(|one| one.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal));
-            next.extend(normal.map(|dependency| &dependency.pkg));
+/// The crates of the workspace with what their manifests name.
+fn members() -> Result<Vec<Package>> {
+    let mut command = MetadataCommand::new();
+    let metadata = command.current_dir(state::checkout()).no_deps().exec().context("running cargo metadata")?;
+    Ok(metadata.packages)
+}
+
+fn sources(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(sources(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
         }
-        Ok(found.into_iter().map(|id| self.metadata[id].name.as_str()).collect())
     }
-
-    fn links_none(&self, name: &str, banned: &[&str]) -> Result<()> {
-        let linked = self.linked(name)?;
-        let wrong: Vec<&str> = banned.iter().copied().filter(|one| linked.contains(one)).collect();
-        ensure!(wrong.is_empty(), "{name} links {}", wrong.join(", "));
-        Ok(())
-    }
+    Ok(found)
 }

@@ -8,11 +8,33 @@
 )]
 
 mod architecture;
+mod delivery;
+mod differential;
+mod hostile;
+mod invalid;
+mod leak;
+mod load;
+mod manifests;
+mod outage;
+mod policy;
+mod setting;
 mod smoke;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let trials = [architecture::tests(), smoke::tests()];
+    let trials = [
+        architecture::tests(),
+        smoke::tests(),
+        delivery::tests(),
+        differential::tests(),
+        outage::tests(),
+        policy::tests(),
+        leak::tests(),
+        invalid::tests(),
+        manifests::tests(),
+        hostile::tests(),
+        load::tests(),
+    ];
     alcove_tests::suite::run(trials.into_iter().flatten().collect())
 }

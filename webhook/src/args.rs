@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use alcove_contract::annotations::SidecarResources;
+use alcove_injection::settings::{DefaultPolicy, KubernetesVersion, PullPolicy, RootUser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod duration;
-mod version;
+mod settings;
 
 pub use duration::Span;
-pub use version::KubernetesVersion;
 
 /// The sidecar that is injected where nothing else is said: the one of the same version.
 const SIDECAR_IMAGE: &str = concat!("ghcr.io/alcove-dev/alcove-sidecar:", env!("CARGO_PKG_VERSION"));
@@ -111,6 +111,17 @@ pub enum Webhook {
     Validating,
 }
 
+impl Webhook {
+    /// The webhook as the label of a metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mutating => "mutating",
+            Self::Validating => "validating",
+        }
+    }
+}
+
 /// Where and within which limits reviews are answered.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Serving")]
@@ -191,7 +202,7 @@ pub struct CertificateArgs {
     #[arg(long, env = "ALCOVE_CERTIFICATE_LIFETIME", default_value = "30d", value_name = "DURATION")]
     pub certificate_lifetime: Span,
     /// How long a caBundle must have stood before a certificate that needs it is served: API servers read it late.
-    #[arg(long, env = "ALCOVE_CA_PROPAGATION", default_value = "30s", value_name = "DURATION")]
+    #[arg(long, env = "ALCOVE_CA_PROPAGATION", default_value = "60s", value_name = "DURATION")]
     pub ca_propagation: Span,
 }
 
@@ -214,23 +225,26 @@ pub struct SettingsArgs {
     #[arg(long, env = "ALCOVE_SIDECAR_IMAGE", default_value = SIDECAR_IMAGE, value_name = "IMAGE")]
     pub sidecar_image: String,
     /// When nodes pull that image; Kubernetes decides if not said.
-    #[arg(long, env = "ALCOVE_SIDECAR_IMAGE_PULL_POLICY", value_name = "POLICY", ignore_case = true)]
+    #[arg(long, env = "ALCOVE_SIDECAR_IMAGE_PULL_POLICY", value_name = "POLICY", value_parser = settings::word::<PullPolicy>)]
     pub sidecar_image_pull_policy: Option<PullPolicy>,
     /// Resources of the sidecar where a Pod does not say, as YAML.
     #[arg(long, env = "ALCOVE_SIDECAR_RESOURCES", value_name = "YAML")]
     pub sidecar_resources: Option<SidecarResources>,
-    /// The most that a Pod may ask for the sidecar, as YAML.
-    #[arg(long, env = "ALCOVE_SIDECAR_RESOURCES_MAX", value_name = "YAML")]
-    pub sidecar_resources_max: Option<SidecarResources>,
-    /// What holds where no policy says anything.
-    #[arg(long, env = "ALCOVE_DEFAULT_POLICY", default_value = "deny", value_name = "WHAT")]
-    pub default_policy: DefaultPolicyArg,
-    /// Whether the sidecar may run as uid 0 where files must belong to root.
-    #[arg(long, env = "ALCOVE_ROOT_USER", default_value = "allowed", value_name = "WHAT")]
-    pub root_user: RootUserArg,
+    /// Bounds of what a Pod may ask for the sidecar, as YAML: `requests` are the least, `limits` the most.
+    #[arg(long, env = "ALCOVE_SIDECAR_RESOURCE_BOUNDS", value_name = "YAML")]
+    pub sidecar_resource_bounds: Option<SidecarResources>,
+    /// What becomes of a Secret that no policy speaks of: deny or allow.
+    #[arg(long, env = "ALCOVE_DEFAULT_POLICY", default_value = "deny", value_name = "POLICY", value_parser = settings::word::<DefaultPolicy>)]
+    pub default_policy: DefaultPolicy,
+    /// Whether the sidecar may run as uid 0 where files must belong to root: allowed or forbidden.
+    #[arg(long, env = "ALCOVE_ROOT_USER", default_value = "allowed", value_name = "RULE", value_parser = settings::word::<RootUser>)]
+    pub root_user: RootUser,
     /// Oldest Kubernetes version of server and nodes; in a cluster it is found out if not said, else 1.37.
-    #[arg(long, env = "ALCOVE_KUBERNETES_VERSION", value_name = "VERSION")]
+    #[arg(long, env = "ALCOVE_KUBERNETES_VERSION", value_name = "VERSION", value_parser = settings::word::<KubernetesVersion>)]
     pub kubernetes_version: Option<KubernetesVersion>,
+    /// Audiences that the API server accepts and no tenant's store may be sent; its defaults if not said.
+    #[arg(long, env = "ALCOVE_API_AUDIENCES", value_name = "AUDIENCE", value_delimiter = ',')]
+    pub api_audiences: Vec<String>,
     /// Address of the API server for stores that are Kubernetes; the Service's own if not said.
     #[arg(long, env = "ALCOVE_KUBERNETES_API_SERVER", value_name = "URL")]
     pub kubernetes_api_server: Option<String>,
@@ -238,55 +252,6 @@ pub struct SettingsArgs {
     service_host: Option<String>,
     #[arg(long, env = "KUBERNETES_SERVICE_PORT", hide = true)]
     service_port: Option<String>,
-}
-
-impl SettingsArgs {
-    /// The address of the API server as Pods reach it.
-    #[must_use]
-    pub fn api_server(&self) -> String {
-        if let Some(address) = &self.kubernetes_api_server {
-            return address.clone();
-        }
-        let port = self.service_port.as_deref().unwrap_or("443");
-        match self.service_host.as_deref() {
-            // An IPv6 address in a URL stands in brackets.
-            Some(host) if host.contains(':') => format!("https://[{host}]:{port}"),
-            Some(host) => format!("https://{host}:{port}"),
-            None => "https://kubernetes.default.svc:443".to_owned(),
-        }
-    }
-}
-
-/// When nodes pull an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PullPolicy {
-    /// At every start.
-    #[value(name = "Always")]
-    Always,
-    /// When the node does not have it.
-    #[value(name = "IfNotPresent")]
-    IfNotPresent,
-    /// Never.
-    #[value(name = "Never")]
-    Never,
-}
-
-/// What holds where no policy says anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DefaultPolicyArg {
-    /// Nothing may be mounted.
-    Deny,
-    /// Everything may be mounted: for clusters with a single tenant.
-    Allow,
-}
-
-/// Whether the sidecar may run as uid 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RootUserArg {
-    /// Where files must belong to root.
-    Allowed,
-    /// Nowhere.
-    Forbidden,
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub fn reference_page() -> String {
 
 const HEAD: &str = "# Annotations
 
-<!-- Generated from contract/src/annotations.rs: change it there, then run `make docs`. -->
+<!-- Generated from contract/src/annotations.rs: change it there, then run `make generate`. -->
 
 Alcove reads these annotations of a Pod, when the Pod is created. Every other key that begins with `alcove.dev/` or
 `secret.alcove.dev/` is refused with the nearest known key, so that a typo never starts a Pod without its secrets. None

@@ -51,8 +51,10 @@ mod tests {
     use std::io::Read as _;
     use std::os::unix::fs::symlink;
 
+    type Open = fn(BorrowedFd<'_>, &str, OFlags) -> rustix::io::Result<OwnedFd>;
+
     /// Both ways to open, which must agree.
-    const WAYS: [fn(BorrowedFd<'_>, &str, OFlags) -> rustix::io::Result<OwnedFd>; 2] = [open, open_step_by_step];
+    const WAYS: [Open; 2] = [open, open_step_by_step];
 
     #[test]
     fn files_beneath_the_directory_are_opened_with_and_without_openat2() {

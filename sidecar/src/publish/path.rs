@@ -82,7 +82,9 @@ mod tests {
     #[test]
     fn paths_that_leave_the_volume_or_meet_reserved_names_are_refused() {
         let (long_name, long_path) = ("n".repeat(256), "n/".repeat(2049));
-        for wrong in ["", ".", "/", "/a", "..", "../a", "a/../b", "a/..", "..data", "..a/b", "a\0b", &long_name, &long_path] {
+        for wrong in
+            ["", ".", "/", "/a", "..", "../a", "a/../b", "a/..", "..data", "..a/b", "a\0b", &long_name, &long_path]
+        {
             assert!(wrong.parse::<RelativePath>().is_err(), "{wrong}");
         }
     }

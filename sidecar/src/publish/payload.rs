@@ -43,6 +43,11 @@ impl<'content> Payload<'content> {
         self.0.insert(path, file);
     }
 
+    /// The files by path.
+    pub fn iter(&self) -> btree_map::Iter<'_, RelativePath, PayloadFile<'content>> {
+        self.0.iter()
+    }
+
     /// How many files there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -91,6 +96,6 @@ impl<'payload, 'content> IntoIterator for &'payload Payload<'content> {
     type IntoIter = btree_map::Iter<'payload, RelativePath, PayloadFile<'content>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
+        self.iter()
     }
 }

@@ -73,7 +73,9 @@ fn names_links_and_modes_are_the_kubelets() {
         assert_eq!(fs::read_link(volume.path().join(link)).unwrap(), Path::new(target));
     }
     assert_eq!(fs::read(volume.path().join("conf/db/user")).unwrap(), b"u");
-    for (path, mode) in [("", 0o755), ("/password", 0o644), ("/conf", 0o755), ("/conf/db", 0o755), ("/conf/db/user", 0o400)] {
+    for (path, mode) in
+        [("", 0o755), ("/password", 0o644), ("/conf", 0o755), ("/conf/db", 0o755), ("/conf/db/user", 0o400)]
+    {
         assert_eq!(volume.mode(&format!("{generation}{path}")), mode, "{path}");
     }
 }

@@ -9,8 +9,15 @@ fn document(text: &str) -> Document {
 }
 
 fn property(text: &str, name: &str) -> Result<String, StoreError> {
-    let value = document(text).property(&name.parse().unwrap())?;
-    Ok(String::from_utf8(value.as_bytes().to_vec()).unwrap())
+    document(text).property(&named(name)).map(|value| text_of(&value))
+}
+
+fn named(name: &str) -> Property {
+    name.parse().unwrap()
+}
+
+fn text_of(value: &SecretBytes) -> String {
+    String::from_utf8(value.as_bytes().to_vec()).unwrap()
 }
 
 const DOTS: &str = r##"{".dockerconfigjson":"d","tls.crt":"lit","tls":{"crt":"nested"},"a.b":{"c":"x"},"a":{"b.c":"y"},
@@ -70,7 +77,8 @@ fn null_is_a_missing_value_and_never_an_empty_one() {
     for name in ["null", "x.y", "/x/y"] {
         assert_eq!(property(DOTS, name).unwrap_err().class(), ErrorClass::NotFound, "{name}");
     }
-    let names: Vec<_> = document(r#"{"a":null,"b":""}"#).properties().unwrap().into_iter().map(|(name, _)| name).collect();
+    let names: Vec<_> =
+        document(r#"{"a":null,"b":""}"#).properties().unwrap().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["b"]);
 }
 
@@ -78,12 +86,8 @@ fn null_is_a_missing_value_and_never_an_empty_one() {
 fn bytes_are_delivered_as_the_store_sent_them() {
     let text = r#"{ "number": 1.50e+400, "big": 12345678901234567890123, "no": false, "empty": "", "lines": "a\r\nb\n",
         "bom": "\ufeff x", "emoji": "\ud83d\ude00\/", "object": { "z": [ 1.0 , "a b\" c" ], "a" : {} }, "list": [ ] }"#;
-    let values: Vec<(String, String)> = document(text)
-        .properties()
-        .unwrap()
-        .into_iter()
-        .map(|(name, value)| (name, String::from_utf8(value.as_bytes().to_vec()).unwrap()))
-        .collect();
+    let values: Vec<(String, String)> =
+        document(text).properties().unwrap().into_iter().map(|(name, value)| (name, text_of(&value))).collect();
     let expected = [
         ("number", "1.50e+400"),
         ("big", "12345678901234567890123"),
@@ -100,7 +104,9 @@ fn bytes_are_delivered_as_the_store_sent_them() {
 
 #[test]
 fn what_is_no_object_is_an_integrity_failure_that_repeats_nothing() {
-    for wrong in [r#""secret-value""#, r#"["secret-value"]"#, r#"{"a":"secret-value""#, r#"{"a":1,"a":"secret-value"}"#, ""] {
+    for wrong in
+        [r#""secret-value""#, r#"["secret-value"]"#, r#"{"a":"secret-value""#, r#"{"a":1,"a":"secret-value"}"#, ""]
+    {
         let error = Document::json("kv/a", wrong.as_bytes().to_vec().into()).unwrap_err();
         assert_eq!(error.class(), ErrorClass::Integrity, "{wrong}");
         assert!(!error.to_string().contains("secret-value"), "{error}");
@@ -116,15 +122,18 @@ fn entries_are_found_by_their_literal_name_and_may_hold_any_bytes() {
     let entries = vec![("tls.crt".to_owned(), every_byte.clone().into())];
     let document = Document::entries("web-tls", entries);
     for name in ["tls.crt", "/tls.crt"] {
-        assert_eq!(document.property(&name.parse().unwrap()).ok().unwrap().as_bytes(), every_byte, "{name}");
+        assert_eq!(document.property(&named(name)).ok().unwrap().as_bytes(), every_byte, "{name}");
     }
     let error = document.property(&"tls.key".parse().unwrap()).err().unwrap();
-    assert_eq!(error.to_string(), "\"web-tls\" has no property \"tls.key\"; did you mean \"tls.crt\"?");
+    assert_eq!(error.to_string(), "\"web-tls\" has no property \"tls.key\"; it has \"tls.crt\"");
 }
 
 #[test]
 fn a_printed_document_shows_names_only() {
-    assert_eq!(format!("{:?}", document(r#"{"user":"secret-value"}"#)), r#"Document { key: "kv/app/db", names: ["user"] }"#);
+    assert_eq!(
+        format!("{:?}", document(r#"{"user":"secret-value"}"#)),
+        r#"Document { key: "kv/app/db", names: ["user"], .. }"#
+    );
 }
 
 #[test]
@@ -170,7 +179,7 @@ proptest! {
             .map(|(name, value)| (name.clone(), delivered(value)))
             .collect();
         let found: Vec<(String, String)> = document.properties().unwrap().into_iter()
-            .map(|(name, value)| (name, String::from_utf8(value.as_bytes().to_vec()).unwrap()))
+            .map(|(name, value)| (name, text_of(&value)))
             .collect();
         prop_assert_eq!(found, expected);
     }
@@ -204,7 +213,7 @@ proptest! {
     fn no_text_and_no_property_makes_it_panic(text in "\\PC{0,40}|[{}\\[\\]\":,a.\\\\u0-9 ]{0,40}", name in "[a-c./~\\[\\]0-9]{1,8}") {
         if let Ok(document) = Document::json("k", text.into_bytes().into()) {
             drop(document.properties());
-            drop(document.property(&name.parse().unwrap()));
+            drop(document.property(&named(&name)));
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) fn explain(error: &reqwest::Error, server: &str) -> StoreError {
 /// What TLS objects to. Only what a person must change is Misconfigured: the rest can heal by itself.
 fn untrusted(error: &rustls::Error, server: &str) -> StoreError {
     let (class, remedy) = match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             (ErrorClass::Misconfigured, "; the store's caBundle must hold the authority that signed it")
         }
         rustls::Error::InvalidCertificate(
@@ -45,11 +45,16 @@ fn root_cause(error: &reqwest::Error) -> &(dyn Error + 'static) {
     causes(error).last().unwrap_or(error)
 }
 
-/// `error` and what lies behind it. An `io::Error` that wraps another shows only what is behind that one.
+/// `error` and what lies behind it.
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     let first: &(dyn Error + 'static) = error;
-    std::iter::successors(Some(first), |cause| match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+    std::iter::successors(Some(first), |cause| behind(*cause))
+}
+
+/// An `io::Error` that wraps another error shows as its source only what is behind that one.
+fn behind<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(wrapped) => Some(wrapped),
         None => cause.source(),
-    })
+    }
 }

@@ -18,16 +18,18 @@ pub(super) fn rename(url: &mut Url, name: &str) -> Result<Elsewhere, StoreError>
     let wrong = || StoreError::misconfigured(format!("serverName \"{name}\" is not a DNS name"));
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let elsewhere = Elsewhere { host, port: url.port_or_known_default().unwrap_or_default() };
-    url.set_host(Some(name)).map_err(|_| wrong())?;
-    if url.domain().is_none() { Err(wrong()) } else { Ok(elsewhere) }
+    let renamed = url.set_host(Some(name)).is_ok() && url.domain().is_some();
+    if renamed { Ok(elsewhere) } else { Err(wrong()) }
 }
 
 impl Resolve for Elsewhere {
     fn resolve(&self, _: Name) -> Resolving {
         let Self { host, port } = self.clone();
         Box::pin(async move {
-            let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
-            Ok(Box::new(addresses.into_iter()) as Addrs)
+            // Collected, because what the look-up returns borrows from it.
+            let addresses: Addrs =
+                Box::new(tokio::net::lookup_host((host, port)).await?.collect::<Vec<_>>().into_iter());
+            Ok(addresses)
         })
     }
 }

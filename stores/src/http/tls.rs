@@ -76,9 +76,10 @@ fn roots(pem: &[u8], place: &str) -> Result<RootCertStore, StoreError> {
 /// The authorities of the first bundle that exists; one that cannot be used is left out, as everybody does.
 fn system_roots(bundles: &[&str]) -> Result<RootCertStore, StoreError> {
     let mut roots = RootCertStore::empty();
-    let certificates = bundles.iter().filter_map(|path| std::fs::read(path).ok()).map(|pem| {
-        CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect::<Vec<_>>()
-    });
+    let certificates = bundles
+        .iter()
+        .filter_map(|path| std::fs::read(path).ok())
+        .map(|pem| CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect::<Vec<_>>());
     let Some(certificates) = certificates.into_iter().find(|certificates| !certificates.is_empty()) else {
         let text = "the system has no certificate authorities, and the store names none; give the store a caBundle";
         return Err(StoreError::misconfigured(text));

@@ -18,7 +18,7 @@ pub struct Recipe {
 
 /// One entry of the root file system; everything belongs to root.
 #[derive(Debug, Clone)]
-pub enum Entry {
+enum Entry {
     /// A directory with its mode.
     Directory(u32),
     /// A file with its content and mode.
@@ -31,6 +31,11 @@ impl Recipe {
     /// An empty root file system; `user` as in a Dockerfile, empty for root.
     pub fn new(entrypoint: impl IntoIterator<Item = String>, user: &str) -> Self {
         Self { entrypoint: entrypoint.into_iter().collect(), user: user.to_owned(), entries: BTreeMap::new() }
+    }
+
+    /// Replaces the entrypoint.
+    pub fn entrypoint(&mut self, entrypoint: impl IntoIterator<Item = String>) {
+        self.entrypoint = entrypoint.into_iter().collect();
     }
 
     /// Adds a file; `path` has no leading slash.
@@ -115,4 +120,64 @@ fn architecture() -> &'static str {
 
 fn sha256(bytes: &[u8]) -> String {
     digest(&SHA256, bytes).as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn recipe() -> Recipe {
+        let mut recipe = Recipe::new(["/bin/app".to_owned()], "65532:65532");
+        recipe.file("bin/app", "program", 0o755);
+        recipe.link("bin/alias", "app");
+        recipe.directory("tmp", 0o1777);
+        recipe
+    }
+
+    /// Path, mode and content of each entry.
+    fn entries(archive: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
+        let mut archive = tar::Archive::new(archive);
+        let entries = archive.entries().unwrap();
+        let read = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
+            let mut entry = entry.unwrap();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            (entry.path().unwrap().display().to_string(), entry.header().mode().unwrap(), content)
+        };
+        entries.map(read).collect()
+    }
+
+    #[test]
+    fn the_same_files_give_the_same_bytes() {
+        assert_eq!(recipe().archive("localhost/app:1").unwrap(), recipe().archive("localhost/app:1").unwrap());
+    }
+
+    #[test]
+    fn a_layer_holds_every_directory_before_what_is_in_it() {
+        let layer = recipe().layer().unwrap();
+        let entries = entries(&layer);
+        let shown: Vec<(&str, u32)> = entries.iter().map(|(path, mode, _)| (path.as_str(), *mode)).collect();
+        assert_eq!(shown, [("bin", 0o755), ("bin/alias", 0o777), ("bin/app", 0o755), ("tmp", 0o1777)]);
+    }
+
+    #[test]
+    fn the_configuration_names_the_digest_of_the_layer_the_user_and_the_entrypoint() {
+        let entries = entries(&recipe().archive("localhost/app:1").unwrap());
+        let content = |name: &str| &entries.iter().find(|(path, ..)| path == name).unwrap().2;
+        let config: Value = serde_json::from_slice(content("config.json")).unwrap();
+        assert_eq!(config["rootfs"]["diff_ids"][0], format!("sha256:{}", sha256(content("layer.tar"))));
+        assert_eq!(config["config"]["User"], "65532:65532");
+        assert_eq!(config["config"]["Entrypoint"], json!(["/bin/app"]));
+        let manifest: Value = serde_json::from_slice(content("manifest.json")).unwrap();
+        assert_eq!(manifest[0]["RepoTags"], json!(["localhost/app:1"]));
+    }
+
+    #[test]
+    fn a_digest_is_written_as_lower_case_hexadecimal() {
+        assert_eq!(sha256(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    }
 }

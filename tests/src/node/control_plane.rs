@@ -11,41 +11,48 @@ use crate::pki::{Issued, Subject};
 use crate::process::{self, Process};
 
 const ETCD: &str = "http://127.0.0.1:2379";
+const LOOPBACK: &str = "127.0.0.1";
 
 /// Where the API server writes its audit log.
-#[must_use]
-pub fn audit_log(parts: &Parts) -> PathBuf {
+pub(super) fn audit_log(parts: &Parts) -> PathBuf {
     parts.logs().join("audit.log")
 }
 
 /// Where etcd keeps its data.
-#[must_use]
-pub fn etcd_data(parts: &Parts) -> PathBuf {
+pub(super) fn etcd_data(parts: &Parts) -> PathBuf {
     parts.directory.join("etcd")
 }
 
 /// Starts etcd and the API server, which waits for etcd by itself.
-pub fn start_api(parts: &Parts) -> Result<[Process; 2]> {
+pub(super) fn start_api(parts: &Parts) -> Result<[Process; 2]> {
     Ok([start_etcd(parts)?, start_api_server(parts)?])
 }
 
 /// Starts the controllers and the scheduler. They give up if the API server is not ready within seconds.
-pub fn start_controllers(parts: &Parts) -> Result<[Process; 2]> {
-    let server = "127.0.0.1";
-    let manager =
-        parts.identity("controller-manager", Subject { group: "", user: "system:kube-controller-manager" }, server)?;
-    let scheduler = parts.identity("scheduler", Subject { group: "", user: "system:kube-scheduler" }, server)?;
-    let mut manages = parts.network.command(parts.tools.kubernetes.join("kube-controller-manager"));
-    manages
+pub(super) fn start_controllers(parts: &Parts) -> Result<[Process; 2]> {
+    Ok([start_controller_manager(parts)?, start_scheduler(parts)?])
+}
+
+fn start_controller_manager(parts: &Parts) -> Result<Process> {
+    let user = Subject { group: "", user: "system:kube-controller-manager" };
+    let kubeconfig = parts.identity("controller-manager", user, LOOPBACK)?;
+    let mut command = parts.network.command(parts.tools.kubernetes.join("kube-controller-manager"));
+    command
         .args(["--bind-address=127.0.0.1", "--leader-elect=false", "--use-service-account-credentials"])
-        .arg(format!("--kubeconfig={}", manager.display()))
+        .arg(format!("--kubeconfig={}", kubeconfig.display()))
         .arg(format!("--service-account-private-key-file={}", parts.directory.join("pki/sa.key").display()))
         .arg(format!("--root-ca-file={}", parts.authority.certificate().display()));
-    let mut schedules = parts.network.command(parts.tools.kubernetes.join("kube-scheduler"));
-    schedules
+    parts.start("kube-controller-manager", command)
+}
+
+fn start_scheduler(parts: &Parts) -> Result<Process> {
+    let user = Subject { group: "", user: "system:kube-scheduler" };
+    let kubeconfig = parts.identity("scheduler", user, LOOPBACK)?;
+    let mut command = parts.network.command(parts.tools.kubernetes.join("kube-scheduler"));
+    command
         .args(["--bind-address=127.0.0.1", "--leader-elect=false"])
-        .arg(format!("--kubeconfig={}", scheduler.display()));
-    Ok([parts.start("kube-controller-manager", manages)?, parts.start("kube-scheduler", schedules)?])
+        .arg(format!("--kubeconfig={}", kubeconfig.display()));
+    parts.start("kube-scheduler", command)
 }
 
 fn start_etcd(parts: &Parts) -> Result<Process> {

@@ -9,7 +9,7 @@ use crate::pki::{Issued, Subject};
 use crate::process::{self, Process};
 
 /// Starts the kubelet and kube-proxy, which both register with the API server.
-pub fn start(parts: &Parts) -> Result<[Process; 2]> {
+pub(super) fn start(parts: &Parts) -> Result<[Process; 2]> {
     Ok([start_kubelet(parts)?, start_proxy(parts)?])
 }
 

@@ -18,7 +18,7 @@ pub(super) fn socket(parts: &Parts) -> PathBuf {
 }
 
 /// Starts containerd and waits until it answers.
-pub async fn start(parts: &Parts) -> Result<Process> {
+pub(super) async fn start(parts: &Parts) -> Result<Process> {
     let configuration = parts.directory.join("containerd.toml");
     process::write(&configuration, containerd_configuration(parts))?;
     process::write(&parts.directory.join("cni/10-pods.conflist"), cni_configuration(parts).to_string())?;
@@ -34,7 +34,7 @@ pub async fn start(parts: &Parts) -> Result<Process> {
 }
 
 /// Imports an image.
-pub async fn load(parts: &Parts, image: &Image) -> Result<()> {
+pub(super) async fn load(parts: &Parts, image: &Image) -> Result<()> {
     let mut command = ctr(parts, &["--namespace", "k8s.io", "images", "import"]);
     command.arg(&image.archive);
     process::run_with_input(command, "").await.map(drop)

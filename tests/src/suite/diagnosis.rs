@@ -23,7 +23,7 @@ async fn collect(directory: &Path, namespace: &Namespace, message: &str) -> Resu
         ("pods.yaml", ["get", "pods", "-o", "yaml"].as_slice()),
         ("pods.txt", &["describe", "pods"]),
         ("events.txt", &["get", "events", "--sort-by=.metadata.creationTimestamp"]),
-        ("objects.yaml", &["get", "alcove", "-o", "yaml"]),
+        ("objects.yaml", &["get", "externalstores,secretbindings,secretpolicies", "-o", "yaml"]),
     ] {
         let printed = namespace.kubectl(arguments).await.unwrap_or_else(|error| format!("{error:#}\n"));
         process::write(&directory.join(file), printed)?;

@@ -39,17 +39,17 @@ impl Shared {
     }
 
     pub(super) async fn node(&'static self) -> Result<&'static Node> {
-        self.node.get_or_start(Node::start()).await
+        self.node.get_or_start(Box::pin(Node::start())).await
     }
 
     pub(super) async fn vault(&'static self) -> Result<&'static Vault> {
         let node = self.node().await?;
-        self.vault.get_or_start(Vault::start(node, "shared")).await
+        self.vault.get_or_start(Box::pin(Vault::start(node, "shared"))).await
     }
 
     pub(super) async fn alcove(&'static self) -> Result<&'static Alcove> {
         let node = self.node().await?;
-        self.alcove.get_or_start(Alcove::install(node)).await
+        self.alcove.get_or_start(Box::pin(Alcove::install(node))).await
     }
 
     /// Removes the node, if one was started; its logs stay after a failure.

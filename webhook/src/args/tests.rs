@@ -36,7 +36,7 @@ fn serving_from_files_needs_a_certificate() {
 
 #[test]
 fn the_api_server_is_that_of_the_service_unless_said_otherwise() {
-    let address = |arguments: &[&str]| serve(arguments).settings.api_server();
+    let address = |arguments: &[&str]| serve(arguments).settings.settings().api_server;
     assert_eq!(address(&["--service-host", "10.0.0.1", "--service-port", "6443"]), "https://10.0.0.1:6443");
     assert_eq!(address(&["--service-host", "fd00::1", "--service-port", "443"]), "https://[fd00::1]:443");
     assert_eq!(
@@ -58,11 +58,32 @@ fn durations_are_read_as_people_write_them() {
 }
 
 #[test]
-fn versions_are_read_as_servers_and_nodes_report_them() {
-    for text in ["1.35", "v1.35.0", "v1.35.2-gke.1", "1.35+"] {
-        assert_eq!(text.parse(), Ok(KubernetesVersion { major: 1, minor: 35 }), "{text}");
-    }
-    for wrong in ["", "1", "v1", "latest", "1.x"] {
-        assert_eq!(wrong.parse::<KubernetesVersion>(), Err(version::NotAVersion), "{wrong}");
-    }
+fn settings_are_what_was_typed() {
+    let settings = serve(&[
+        "--sidecar-image=registry.example/sidecar@sha256:0",
+        "--sidecar-image-pull-policy=Never",
+        "--sidecar-resources={requests: {cpu: 7m}}",
+        "--sidecar-resource-bounds={requests: {cpu: 6m}, limits: {cpu: 8m}}",
+        "--default-policy=allow",
+        "--root-user=forbidden",
+        "--kubernetes-version=1.35",
+        "--api-audiences=a,b",
+    ])
+    .settings
+    .settings();
+    let cpu = |list: &alcove_contract::annotations::ResourceList| list.cpu.clone().unwrap().as_str().to_owned();
+    assert_eq!(settings.sidecar_image, "registry.example/sidecar@sha256:0");
+    assert_eq!(settings.sidecar_image_pull_policy, Some(PullPolicy::Never));
+    assert_eq!(cpu(&settings.resources.defaults.requests), "7m");
+    assert_eq!((cpu(&settings.resources.least), cpu(&settings.resources.most)), ("6m".to_owned(), "8m".to_owned()));
+    assert_eq!(settings.default_policy, DefaultPolicy::Allow);
+    assert_eq!(settings.root_user, RootUser::Forbidden);
+    assert_eq!(settings.kubernetes_version, KubernetesVersion::new(1, 35));
+    assert_eq!(settings.api_audiences.iter().collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn a_wrong_word_is_refused_with_the_words_there_are() {
+    let refused = Cli::try_parse_from(["alcove-webhook", "serve", "--root-user", "perhaps"]).unwrap_err().to_string();
+    assert!(refused.contains("known: allowed, forbidden"), "{refused}");
 }

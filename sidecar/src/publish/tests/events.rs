@@ -15,9 +15,8 @@ impl Watcher {
         let inotify = inotify::init(CreateFlags::NONBLOCK).unwrap();
         // Opening and reading change nothing, and nobody reloads because of them.
         let flags = WatchFlags::ALL_EVENTS - WatchFlags::OPEN - WatchFlags::ACCESS - WatchFlags::CLOSE_NOWRITE;
-        let watch = |place: &&'static str| {
-            (inotify::add_watch(&inotify, volume.path().join(place), flags).unwrap(), *place)
-        };
+        let watch =
+            |place: &&'static str| (inotify::add_watch(&inotify, volume.path().join(place), flags).unwrap(), *place);
         let places = places.iter().map(watch).collect();
         Self { inotify, places }
     }
@@ -94,6 +93,10 @@ fn an_unchanged_payload_is_no_event_at_all() {
     for _ in 0..3 {
         assert_eq!(publisher.publish(&payload(&[("password", "1"), ("a/b", "2")]), now()).unwrap(), Outcome::Unchanged);
     }
-    assert_eq!(volume.publish(&payload(&[("password", "1"), ("a/b", "2")])), Outcome::Unchanged, "also after a restart");
+    assert_eq!(
+        volume.publish(&payload(&[("password", "1"), ("a/b", "2")])),
+        Outcome::Unchanged,
+        "also after a restart"
+    );
     assert_eq!(watcher.events(), Vec::<String>::new());
 }

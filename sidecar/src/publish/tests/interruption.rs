@@ -1,6 +1,5 @@
 //! A publication that stops after any step: readers never see a mix, and the next publication puts everything right.
 
-use super::super::changes::Changes;
 use super::*;
 use std::cell::Cell;
 use std::fs::File;

@@ -1,0 +1,324 @@
+//! What is known of the cluster: our objects, and the namespaces and ServiceAccounts that they speak of.
+//!
+//! A watch keeps it, or files fill it. Objects are read when they arrive; a lookup costs the same however many objects
+//! other namespaces have.
+
+mod entry;
+mod selection;
+
+use crate::policy::Policy;
+use alcove_contract::binding::Binding;
+use alcove_contract::name::StoreName;
+use alcove_contract::{Problem, Problems, nearest};
+use alcove_resources::policy::StoreKind;
+use alcove_resources::store::Provider;
+use alcove_resources::{Kind, Object, ObjectName};
+use entry::StoreContent;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+pub(crate) use entry::{Entry, located};
+pub(crate) use selection::{Holds, Namespace};
+
+/// What is known of the cluster.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    namespaces: HashMap<String, BTreeMap<String, String>>,
+    service_accounts: HashMap<String, HashMap<String, ServiceAccount>>,
+    stores: Tables<StoreContent>,
+    bindings: Tables<Binding>,
+    policies: Tables<Policy>,
+}
+
+/// What is known of a ServiceAccount.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceAccount {
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// The names in `secrets`.
+    pub secrets: BTreeSet<String>,
+    /// The names in `imagePullSecrets`.
+    pub image_pull_secrets: BTreeSet<String>,
+}
+
+/// A binding of a Secret name, and the object that it comes from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CatalogBinding<'a> {
+    /// The SecretBinding or ClusterSecretBinding.
+    pub object: &'a ObjectName,
+    /// What it says.
+    pub binding: &'a Binding,
+}
+
+/// A store that a namespace may use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Store<'a> {
+    /// Its kind, which decides how far its word is trusted.
+    pub kind: StoreKind,
+    /// The name that references use.
+    pub name: &'a StoreName,
+    /// The object itself, for messages.
+    pub object: &'a ObjectName,
+    /// What kind of store it is, and where.
+    pub provider: &'a Provider,
+    /// The audience of the token that the sidecar logs in with.
+    pub audience: Option<&'a str>,
+}
+
+/// Why a store's name leads to no store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WrongStore {
+    /// Nothing has this name; the nearest name that the namespace may use is offered.
+    Unknown {
+        /// That name.
+        nearest: Option<String>,
+    },
+    /// Both kinds have it: a tenant's store never shadows an administrator's.
+    Ambiguous,
+    /// A ClusterExternalStore has it, whose conditions do not admit the namespace.
+    NotAdmitted,
+    /// The store, or whether it admits the namespace, cannot be read.
+    Unreadable(Problems),
+}
+
+/// The objects of a pair of kinds: those of namespaces, and those of the cluster.
+#[derive(Debug)]
+struct Tables<T> {
+    namespaced: HashMap<String, BTreeMap<String, Entry<T>>>,
+    cluster: BTreeMap<String, Entry<T>>,
+}
+
+impl Catalog {
+    /// Takes a new or changed object of ours.
+    pub fn apply(&mut self, object: Object) {
+        let name = object.object_name();
+        match object {
+            Object::ExternalStore(store) => self.stores.insert(Entry::of_store(name, store)),
+            Object::ClusterExternalStore(store) => self.stores.insert(Entry::of_cluster_store(name, store)),
+            Object::SecretBinding(binding) => self.bindings.insert(Entry::of_binding(name, &binding)),
+            Object::ClusterSecretBinding(binding) => self.bindings.insert(Entry::of_cluster_binding(name, &binding)),
+            Object::SecretPolicy(policy) => self.policies.insert(Entry::of_policy(name, &policy)),
+            Object::ClusterSecretPolicy(policy) => self.policies.insert(Entry::of_cluster_policy(name, &policy)),
+        }
+    }
+
+    /// Takes an object of ours that does not fit its kind: whoever depends on it is refused with `problem`.
+    pub fn apply_unreadable(&mut self, object: ObjectName, problem: Problem) {
+        match object.kind {
+            Kind::ExternalStore | Kind::ClusterExternalStore => self.stores.insert(Entry::unreadable(object, problem)),
+            Kind::SecretBinding | Kind::ClusterSecretBinding => {
+                self.bindings.insert(Entry::unreadable(object, problem));
+            }
+            Kind::SecretPolicy | Kind::ClusterSecretPolicy => self.policies.insert(Entry::unreadable(object, problem)),
+        }
+    }
+
+    /// Forgets an object of ours.
+    pub fn remove(&mut self, object: &ObjectName) {
+        match object.kind {
+            Kind::ExternalStore | Kind::ClusterExternalStore => self.stores.remove(object),
+            Kind::SecretBinding | Kind::ClusterSecretBinding => self.bindings.remove(object),
+            Kind::SecretPolicy | Kind::ClusterSecretPolicy => self.policies.remove(object),
+        }
+    }
+
+    /// Takes a new or changed namespace. As the API server does, it gives each its name as a label.
+    pub fn apply_namespace(&mut self, name: &str, mut labels: BTreeMap<String, String>) {
+        labels.insert("kubernetes.io/metadata.name".to_owned(), name.to_owned());
+        self.namespaces.insert(name.to_owned(), labels);
+    }
+
+    /// Forgets a namespace, not the objects in it.
+    pub fn remove_namespace(&mut self, name: &str) {
+        self.namespaces.remove(name);
+    }
+
+    /// Takes a new or changed ServiceAccount.
+    pub fn apply_service_account(&mut self, namespace: &str, name: &str, account: ServiceAccount) {
+        self.service_accounts.entry(namespace.to_owned()).or_default().insert(name.to_owned(), account);
+    }
+
+    /// Forgets a ServiceAccount.
+    pub fn remove_service_account(&mut self, namespace: &str, name: &str) {
+        if let Some(accounts) = self.service_accounts.get_mut(namespace) {
+            accounts.remove(name);
+        }
+    }
+
+    /// The labels of a namespace, if it has been seen.
+    #[must_use]
+    pub fn namespace_labels(&self, name: &str) -> Option<&BTreeMap<String, String>> {
+        self.namespaces.get(name)
+    }
+
+    /// A ServiceAccount, if it has been seen.
+    #[must_use]
+    pub fn service_account(&self, namespace: &str, name: &str) -> Option<&ServiceAccount> {
+        self.service_accounts.get(namespace)?.get(name)
+    }
+
+    /// The binding of the Secret name `secret` in `namespace`: a SecretBinding, else a ClusterSecretBinding.
+    ///
+    /// # Errors
+    ///
+    /// A binding that cannot be read, or of which it cannot be told whether it holds because the namespace has not been
+    /// seen: such a name is neither bound nor plain. A fresh look at the cluster may cure both.
+    pub fn binding(&self, secret: &str, namespace: &str) -> Result<Option<CatalogBinding<'_>>, Problems> {
+        let Some(entry) = self.bindings.namespaced(namespace, secret) else {
+            return self.cluster_binding(secret, self.namespace(namespace));
+        };
+        Ok(Some(CatalogBinding { object: &entry.object, binding: entry.read()? }))
+    }
+
+    fn cluster_binding(&self, secret: &str, namespace: Namespace<'_>) -> Result<Option<CatalogBinding<'_>>, Problems> {
+        let Some(entry) = self.bindings.cluster.get(secret) else { return Ok(None) };
+        match entry.selection.holds_in(namespace) {
+            Holds::No => Ok(None),
+            Holds::Unknown => Err(unseen(namespace, &entry.object).into()),
+            Holds::Yes => Ok(Some(CatalogBinding { object: &entry.object, binding: entry.read()? })),
+        }
+    }
+
+    /// The store that references in `namespace` call `name`.
+    ///
+    /// # Errors
+    ///
+    /// Why that name leads to no store there.
+    pub fn store<'a>(&'a self, name: &'a StoreName, namespace: &str) -> Result<Store<'a>, WrongStore> {
+        let here = self.namespace(namespace);
+        let own = self.stores.namespaced(namespace, name.as_str());
+        let Some(cluster) = self.stores.cluster.get(name.as_str()) else {
+            let own = own.ok_or_else(|| self.unknown_store(name, here))?;
+            return found(StoreKind::ExternalStore, name, own);
+        };
+        match (cluster.selection.holds_in(here), own) {
+            (Holds::Unknown, _) => Err(WrongStore::Unreadable(unseen(here, &cluster.object).into())),
+            (Holds::Yes, Some(_)) => Err(WrongStore::Ambiguous),
+            (Holds::Yes, None) => found(StoreKind::ClusterExternalStore, name, cluster),
+            (Holds::No, Some(own)) => found(StoreKind::ExternalStore, name, own),
+            (Holds::No, None) => Err(WrongStore::NotAdmitted),
+        }
+    }
+
+    fn unknown_store(&self, name: &StoreName, here: Namespace<'_>) -> WrongStore {
+        let own = self.stores.all_in(here.name).map(|entry| entry.object.name.as_str());
+        let admitted = self.stores.cluster.values().filter(|entry| entry.selection.holds_in(here) == Holds::Yes);
+        let candidates = own.chain(admitted.map(|entry| entry.object.name.as_str()));
+        WrongStore::Unknown { nearest: nearest(name.as_str(), candidates).map(str::to_owned) }
+    }
+
+    /// The readable ClusterExternalStores: their names, providers and audiences.
+    pub(crate) fn cluster_stores(&self) -> impl Iterator<Item = (&ObjectName, &Provider, Option<&str>)> {
+        self.stores.cluster.values().filter_map(|entry| {
+            let content = entry.content.as_ref().ok()?;
+            Some((&entry.object, &content.provider, content.audience.as_deref()))
+        })
+    }
+
+    /// The policies of a namespace, by name.
+    pub(crate) fn policies(&self, namespace: &str) -> impl Iterator<Item = &Entry<Policy>> {
+        self.policies.all_in(namespace)
+    }
+
+    /// The policies of the cluster, by name, wherever they hold.
+    pub(crate) fn cluster_policies(&self) -> impl Iterator<Item = &Entry<Policy>> {
+        self.policies.cluster.values()
+    }
+
+    /// Whether a namespace has a policy of this name, readable or not.
+    pub(crate) fn has_policy(&self, namespace: &str, name: &str) -> bool {
+        self.policies.namespaced(namespace, name).is_some()
+    }
+
+    pub(crate) fn namespace<'a>(&'a self, name: &'a str) -> Namespace<'a> {
+        Namespace { name, labels: self.namespace_labels(name) }
+    }
+}
+
+impl WrongStore {
+    /// Whether a fresh look at the cluster may find the store.
+    #[must_use]
+    pub const fn may_be_late(&self) -> bool {
+        match self {
+            Self::Unknown { .. } | Self::NotAdmitted | Self::Unreadable(_) => true,
+            Self::Ambiguous => false,
+        }
+    }
+
+    /// What to tell whoever wrote `name` in `namespace`.
+    #[must_use]
+    pub fn problems(&self, name: &StoreName, namespace: &str) -> Problems {
+        let about = |reason: &str| Problem::new("", reason).with_value(name.as_str());
+        match self {
+            Self::Unknown { nearest } => {
+                let remedy = nearest.as_ref().map_or_else(
+                    || format!("create an ExternalStore of this name in namespace \"{namespace}\""),
+                    |nearest| format!("did you mean \"{nearest}\"?"),
+                );
+                about(&format!("is not a store that namespace \"{namespace}\" may use")).with_remedy(remedy).into()
+            }
+            Self::Ambiguous => about(&format!(
+                "is both an ExternalStore in namespace \"{namespace}\" and a ClusterExternalStore, and neither shadows the other"
+            ))
+            .with_remedy("rename the ExternalStore")
+            .into(),
+            Self::NotAdmitted => {
+                about(&format!("is a ClusterExternalStore whose conditions do not admit namespace \"{namespace}\""))
+                    .with_remedy("ask its administrator, or use a store of the namespace's own")
+                    .into()
+            }
+            Self::Unreadable(problems) => {
+                problems.iter().map(|problem| about(&format!("names a store that cannot be read: {problem}"))).collect()
+            }
+        }
+    }
+}
+
+fn found<'a>(kind: StoreKind, name: &'a StoreName, entry: &'a Entry<StoreContent>) -> Result<Store<'a>, WrongStore> {
+    let content = entry.read().map_err(WrongStore::Unreadable)?;
+    let audience = content.audience.as_deref();
+    Ok(Store { kind, name, object: &entry.object, provider: &content.provider, audience })
+}
+
+/// The problem of an object of which it cannot be told whether it holds.
+pub(crate) fn unseen(namespace: Namespace<'_>, object: &ObjectName) -> Problem {
+    let Namespace { name, .. } = namespace;
+    Problem::new(object.to_string(), format!("selects namespaces by label, and namespace \"{name}\" is not known yet"))
+        .with_remedy("apply again")
+}
+
+impl<T> Default for Tables<T> {
+    fn default() -> Self {
+        Self { namespaced: HashMap::new(), cluster: BTreeMap::new() }
+    }
+}
+
+impl<T> Tables<T> {
+    fn insert(&mut self, entry: Entry<T>) {
+        let ObjectName { kind, namespace, name } = entry.object.clone();
+        let table =
+            if kind.is_namespaced() { self.namespaced.entry(namespace).or_default() } else { &mut self.cluster };
+        table.insert(name, entry);
+    }
+
+    fn remove(&mut self, object: &ObjectName) {
+        if !object.kind.is_namespaced() {
+            self.cluster.remove(&object.name);
+        } else if let Some(table) = self.namespaced.get_mut(&object.namespace) {
+            table.remove(&object.name);
+            if table.is_empty() {
+                self.namespaced.remove(&object.namespace);
+            }
+        }
+    }
+
+    fn namespaced(&self, namespace: &str, name: &str) -> Option<&Entry<T>> {
+        self.namespaced.get(namespace)?.get(name)
+    }
+
+    fn all_in(&self, namespace: &str) -> impl Iterator<Item = &Entry<T>> {
+        self.namespaced.get(namespace).into_iter().flat_map(BTreeMap::values)
+    }
+}
+
+#[cfg(test)]
+mod tests;

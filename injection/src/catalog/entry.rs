@@ -1,0 +1,103 @@
+//! One object of ours, read once when it arrives and not at each Pod.
+
+use super::selection::Selection;
+use crate::policy::Policy;
+use alcove_contract::binding::Binding;
+use alcove_contract::{Problem, Problems};
+use alcove_resources::store::Provider;
+use alcove_resources::{
+    ClusterExternalStore, ClusterSecretBinding, ClusterSecretPolicy, ExternalStore, ObjectName, SecretBinding,
+    SecretPolicy,
+};
+
+/// An object: where it holds and what it says.
+///
+/// What cannot be read is kept as its problems, so that the object does not grant, but is not taken for absent either.
+/// If the part that says where it holds cannot be read, it holds everywhere.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry<T> {
+    pub(crate) object: ObjectName,
+    pub(crate) selection: Selection,
+    pub(crate) content: Result<T, Problems>,
+}
+
+/// What both kinds of stores say.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreContent {
+    pub(crate) provider: Provider,
+    pub(crate) audience: Option<String>,
+}
+
+impl<T> Entry<T> {
+    pub(crate) fn unreadable(object: ObjectName, problem: Problem) -> Self {
+        Self::new(object, Ok(Selection::everywhere()), Err(problem.into()))
+    }
+
+    /// What the object says.
+    pub(crate) fn read(&self) -> Result<&T, Problems> {
+        self.content.as_ref().map_err(|problems| located(problems, &self.object))
+    }
+
+    fn new(object: ObjectName, selection: Result<Selection, Problems>, content: Result<T, Problems>) -> Self {
+        match selection {
+            Ok(selection) => Self { object, selection, content },
+            Err(mut problems) => {
+                problems.extend(content.err().into_iter().flatten());
+                Self { object, selection: Selection::everywhere(), content: Err(problems) }
+            }
+        }
+    }
+
+    fn everywhere(object: ObjectName, content: Result<T, Problems>) -> Self {
+        Self::new(object, Ok(Selection::everywhere()), content)
+    }
+}
+
+/// The same problems, each naming the object that it stands in.
+pub(crate) fn located(problems: &Problems, object: &ObjectName) -> Problems {
+    problems
+        .iter()
+        .cloned()
+        .map(|mut problem| {
+            problem.place = format!("{object}: {}", problem.place);
+            problem
+        })
+        .collect()
+}
+
+impl Entry<Binding> {
+    pub(crate) fn of_binding(object: ObjectName, binding: &SecretBinding) -> Self {
+        Self::everywhere(object, binding.spec.binding.read().map_err(|problems| problems.below("spec")))
+    }
+
+    pub(crate) fn of_cluster_binding(object: ObjectName, binding: &ClusterSecretBinding) -> Self {
+        let selection = Selection::by_selector(binding.spec.namespace_selector.as_ref());
+        Self::new(object, selection, binding.spec.binding.read().map_err(|problems| problems.below("spec")))
+    }
+}
+
+impl Entry<StoreContent> {
+    pub(crate) fn of_store(object: ObjectName, store: ExternalStore) -> Self {
+        let content = StoreContent { provider: store.spec.provider, audience: store.spec.audience };
+        Self::everywhere(object, Ok(content))
+    }
+
+    pub(crate) fn of_cluster_store(object: ObjectName, store: ClusterExternalStore) -> Self {
+        let selection = Selection::by_conditions(&store.spec.conditions);
+        let content = StoreContent { provider: store.spec.provider, audience: store.spec.audience };
+        Self::new(object, selection, Ok(content))
+    }
+}
+
+impl Entry<Policy> {
+    pub(crate) fn of_policy(object: ObjectName, policy: &SecretPolicy) -> Self {
+        let policy = Policy::read(&policy.spec.service_accounts, &policy.spec.allow, &policy.spec.deny);
+        Self::everywhere(object, Ok(policy))
+    }
+
+    pub(crate) fn of_cluster_policy(object: ObjectName, policy: &ClusterSecretPolicy) -> Self {
+        let selection = Selection::by_selector(policy.spec.namespace_selector.as_ref());
+        let policy = Policy::read(&policy.spec.service_accounts, &policy.spec.allow, &policy.spec.deny);
+        Self::new(object, selection, Ok(policy))
+    }
+}

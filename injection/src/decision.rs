@@ -1,0 +1,245 @@
+//! The question: what becomes of this Pod?
+//!
+//! The answer is a pure function of the Pod and of what is known of the cluster, the same to the byte each time. A Pod
+//! that an earlier call has changed is put back and judged anew, so that asking twice changes nothing, and a Pod made to
+//! look as if it had been changed gains nothing.
+
+mod eligibility;
+mod findings;
+mod places;
+
+use crate::bindings::BoundSecrets;
+use crate::catalog::Catalog;
+use crate::inject::{self, Injection, restore};
+use crate::kubernetes;
+use crate::places::mentions;
+use crate::pod::Pod;
+use crate::requests::{Denied, Grant, Requests};
+use crate::settings::Settings;
+use alcove_contract::Problems;
+use alcove_contract::annotations::PodAnnotations;
+use json_patch::Patch;
+use std::fmt;
+
+pub(crate) use findings::Findings;
+pub(crate) use places::reserved;
+
+/// What is known when a Pod is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// What is known of the cluster.
+    pub catalog: &'a Catalog,
+    /// What the administrator decided.
+    pub settings: &'a Settings,
+}
+
+/// What becomes of a Pod.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// It gets its secrets.
+    Inject(Plan),
+    /// It is left as it is.
+    Skip(Skip),
+    /// It is refused.
+    Deny(Refusal),
+}
+
+/// How a Pod gets its secrets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// What changes in the Pod; empty where an earlier call has changed it already.
+    pub patch: Patch,
+    /// What its author should know.
+    pub warnings: Vec<String>,
+    /// What the Pod may mount, and by which rule.
+    pub grants: Vec<Grant>,
+    /// Whether something was looked up and not found, so that a fresh look at the cluster may change the answer.
+    pub absent: bool,
+}
+
+/// Why a Pod is left as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skip {
+    /// The reason.
+    pub reason: Reason,
+    /// What its author should know.
+    pub warnings: Vec<String>,
+    /// Whether something was looked up and not found, so that a fresh look at the cluster may change the answer.
+    pub absent: bool,
+}
+
+/// A reason to leave a Pod as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// It asks for nothing.
+    NotOptedIn,
+    /// It asks to be left alone.
+    OptedOut,
+    /// The kubelet has started it already: it only shows in the API.
+    MirrorPod,
+    /// It opts in, and no Secret that it names has a binding.
+    NothingBound,
+}
+
+impl Reason {
+    /// The reason as the label of a metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotOptedIn => "not-opted-in",
+            Self::OptedOut => "opted-out",
+            Self::MirrorPod => "mirror-pod",
+            Self::NothingBound => "nothing-bound",
+        }
+    }
+}
+
+/// Why a Pod is refused: everything that is wrong with it, at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What people call the Pod.
+    pub pod: String,
+    /// What is wrong, each with its place, value and remedy.
+    pub problems: Problems,
+    /// The smallest policy that would allow what policy refused, as YAML.
+    pub remedy: Option<String>,
+    /// The kind of the first problem.
+    pub reason: RefusalReason,
+    /// What its author should know beside that.
+    pub warnings: Vec<String>,
+    /// What policy refused.
+    pub denied: Vec<Denied>,
+    /// Whether something was looked up and not found, so that a fresh look at the cluster may change the answer.
+    pub absent: bool,
+}
+
+/// The kind of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RefusalReason {
+    /// An annotation or a binding is malformed.
+    Malformed,
+    /// Kubernetes would refuse it, too.
+    Invalid,
+    /// This place, node or version cannot be served.
+    Unsupported,
+    /// A name or container that belongs to Alcove.
+    Reserved,
+    /// A store, key or other object that a binding needs is not there or not to be used.
+    Unresolved,
+    /// No policy allows it, or one denies it.
+    Policy,
+    /// Something that holds for the life of a Pod was changed.
+    Changed,
+    /// The Pod is not as Alcove left it.
+    Tampered,
+}
+
+impl RefusalReason {
+    /// The reason as the label of a metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Invalid => "invalid",
+            Self::Unsupported => "unsupported",
+            Self::Reserved => "reserved",
+            Self::Unresolved => "unresolved",
+            Self::Policy => "policy",
+            Self::Changed => "changed",
+            Self::Tampered => "tampered",
+        }
+    }
+
+    /// The status of the HTTP response that the API server passes on.
+    #[must_use]
+    pub const fn status_code(self) -> u16 {
+        match self {
+            Self::Policy | Self::Reserved | Self::Changed | Self::Tampered => 403,
+            Self::Malformed | Self::Invalid | Self::Unsupported | Self::Unresolved => 422,
+        }
+    }
+}
+
+/// The most problems that a refusal's text shows: beyond that nobody reads it, and the API server has to carry it.
+const MOST_SHOWN: usize = 100;
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Pod \"{}\" is refused:", self.pod)?;
+        for problem in self.problems.iter().take(MOST_SHOWN) {
+            write!(formatter, "\n{problem}")?;
+        }
+        match self.problems.iter().len() {
+            all if all > MOST_SHOWN => write!(formatter, "\nand {} more", all - MOST_SHOWN)?,
+            _ => {}
+        }
+        match &self.remedy {
+            Some(policy) => write!(formatter, "\nThe smallest policy that allows it:\n{policy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What becomes of `pod`, whose creation is under review.
+#[must_use]
+pub fn decide(pod: &Pod, context: &Context<'_>) -> Decision {
+    if let Some(skip) = eligibility::left_alone(pod) {
+        return Decision::Skip(skip);
+    }
+    let mut findings = Findings::default();
+    match PodAnnotations::parse(pod.annotations()) {
+        Ok(annotations) if !annotations.opted_in() => Decision::Skip(Skip::because(Reason::NotOptedIn)),
+        Ok(annotations) => judge(pod, &annotations, context),
+        Err(problems) => {
+            findings.refuse(RefusalReason::Malformed, problems);
+            Decision::Deny(findings.into_refusal(pod, context))
+        }
+    }
+}
+
+fn judge(pod: &Pod, annotations: &PodAnnotations, context: &Context<'_>) -> Decision {
+    let mut findings = Findings::default();
+    let restored = match restored(pod) {
+        Ok(restored) => restored,
+        Err(problems) => {
+            findings.refuse(RefusalReason::Tampered, problems);
+            return Decision::Deny(findings.into_refusal(pod, context));
+        }
+    };
+    let (original, sidecar) = match &restored {
+        Some((original, sidecar)) => (original, Some(sidecar)),
+        None => (pod, None),
+    };
+    let mentions = mentions(original);
+    let bound = BoundSecrets::of(&mentions, annotations, pod.namespace(), context.catalog, &mut findings);
+    findings.refuse(RefusalReason::Reserved, reserved(original));
+    if bound.is_empty() && sidecar.is_none() && findings.is_clean() {
+        return Decision::Skip(findings.into_skip(Reason::NothingBound));
+    }
+    findings.refuse(RefusalReason::Unsupported, eligibility::platform(original, annotations));
+    findings.refuse(RefusalReason::Unsupported, places::unserved(original, &mentions, &bound, annotations, context));
+    findings.refuse(RefusalReason::Invalid, kubernetes::violations(original, &bound.names()));
+    let requests = Requests::of(original, &mentions, &bound, context, &mut findings);
+    let injection =
+        Injection { received: pod, original, sidecar, bound: &bound, requests: &requests, annotations, context };
+    let intended = injection.intended(&mut findings);
+    if !findings.is_clean() {
+        return Decision::Deny(findings.into_refusal(pod, context));
+    }
+    let patch = inject::difference(pod.document(), &intended);
+    findings.warnings.extend(places::warnings(original, &mentions, &bound));
+    let Findings { warnings, absent, .. } = findings;
+    Decision::Inject(Plan { patch, warnings, grants: requests.grants, absent })
+}
+
+/// The Pod as it was before an earlier call, and the sidecar that this call left.
+fn restored(pod: &Pod) -> Result<Option<(Pod, serde_json::Value)>, Problems> {
+    let Some(restored) = restore::restore(pod.document())? else { return Ok(None) };
+    Ok(Some((Pod::new(restored.document, pod.namespace())?, restored.sidecar)))
+}
+
+impl Skip {
+    pub(crate) const fn because(reason: Reason) -> Self {
+        Self { reason, warnings: Vec::new(), absent: false }
+    }
+}

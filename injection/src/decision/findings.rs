@@ -1,0 +1,59 @@
+//! What is found while a Pod is judged: all of it, so that its author mends it in one go.
+
+use super::{Context, Reason, Refusal, RefusalReason, Skip};
+use crate::pod::Pod;
+use crate::requests::{self, Denied};
+use alcove_contract::{Problem, Problems};
+use std::collections::HashMap;
+
+/// What is found while a Pod is judged.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    problems: Problems,
+    /// The values of the problems at each place.
+    known: HashMap<String, Vec<Option<String>>>,
+    reason: Option<RefusalReason>,
+    pub warnings: Vec<String>,
+    pub denied: Vec<Denied>,
+    /// Whether something was looked up and not found.
+    pub absent: bool,
+}
+
+impl Findings {
+    /// Notes what is wrong. A place of which the same is known already is not named twice: Kubernetes' own words come
+    /// first, and whoever replaces the place cannot read it either. Policy names one place for several keys.
+    pub(crate) fn refuse(&mut self, reason: RefusalReason, problems: impl IntoIterator<Item = Problem>) {
+        for problem in problems {
+            if reason == RefusalReason::Policy || !self.knows(&problem) {
+                self.reason.get_or_insert(reason);
+                self.known.entry(problem.place.clone()).or_default().push(problem.value.clone());
+                self.problems.push(problem);
+            }
+        }
+    }
+
+    fn knows(&self, problem: &Problem) -> bool {
+        let values = self.known.get(&problem.place).map_or(&[][..], Vec::as_slice);
+        values.iter().any(|value| value.is_none() || *value == problem.value)
+    }
+
+    pub(crate) fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    pub(crate) fn into_refusal(self, pod: &Pod, context: &Context<'_>) -> Refusal {
+        Refusal {
+            pod: pod.display_name(),
+            remedy: requests::remedy(&self.denied, pod, context),
+            problems: self.problems,
+            reason: self.reason.unwrap_or(RefusalReason::Invalid),
+            warnings: self.warnings,
+            denied: self.denied,
+            absent: self.absent,
+        }
+    }
+
+    pub(crate) fn into_skip(self, reason: Reason) -> Skip {
+        Skip { reason, warnings: self.warnings, absent: self.absent }
+    }
+}

@@ -1,0 +1,188 @@
+//! From a Pod to the Pod that gets its secrets.
+//!
+//! The intended document is built from what the Pod said before any earlier call; whatever is known of that call is not
+//! adopted but made anew. What is not ours is copied as it is, field by field and in its order.
+
+pub(crate) mod document;
+pub(crate) mod environment;
+mod identity;
+mod patch;
+pub(crate) mod position;
+pub(crate) mod resources;
+pub(crate) mod restore;
+mod sidecar;
+mod size;
+pub(crate) mod sub_path;
+pub(crate) mod user;
+mod volumes;
+
+use crate::bindings::BoundSecrets;
+use crate::decision::{Context, Findings, RefusalReason};
+use crate::pod::{ContainerKind, Pod};
+use crate::requests::Requests;
+use alcove_contract::annotations::{INJECTED, PodAnnotations};
+use alcove_contract::configuration::{EnvironmentConfiguration, SidecarConfiguration};
+use alcove_contract::{Problems, layout};
+use document::{at, at_or_made, items, items_mut, object_mut, set, text};
+use resources::Demand;
+use serde_json::Value;
+use sidecar::Sidecar;
+use std::collections::{BTreeMap, BTreeSet};
+use user::User;
+use volumes::Volumes;
+
+pub(crate) use patch::difference;
+pub(crate) use sidecar::is_own_path;
+
+/// What tells cluster autoscalers that volumes on the node's own memory or disk may be lost.
+const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+
+/// Everything that the intended Pod is built from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Injection<'a> {
+    /// The Pod as it came.
+    pub received: &'a Pod,
+    /// The Pod as it was before any earlier call.
+    pub original: &'a Pod,
+    /// The sidecar that an earlier call left.
+    pub sidecar: Option<&'a Value>,
+    pub bound: &'a BoundSecrets<'a>,
+    pub requests: &'a Requests,
+    pub annotations: &'a PodAnnotations,
+    pub context: &'a Context<'a>,
+}
+
+impl Injection<'_> {
+    /// The document of the Pod that gets its secrets.
+    ///
+    /// What stands in the way goes to `findings`, and then the document is worth nothing.
+    pub(crate) fn intended(&self, findings: &mut Findings) -> Value {
+        let mut document = self.original.document().clone();
+        if self.bound.is_empty() {
+            unmark(&mut document);
+            return document;
+        }
+        let Some(spec) = document.get_mut("spec") else { return document };
+        let environments = collect(findings, RefusalReason::Unresolved, self.environments(spec));
+        let volumes = collect(findings, RefusalReason::Unresolved, volumes::rewrite(spec, self.bound));
+        let sidecar = self.sidecar(environments, &volumes, findings);
+        let container = collect(findings, RefusalReason::Unsupported, sidecar.container());
+        self.place_volumes(spec, &sidecar.own_volumes());
+        place_container(spec, container, position::after(at(self.original.document(), &["spec"]), self.annotations));
+        self.mark(&mut document, &volumes);
+        document
+    }
+
+    fn environments(&self, spec: &mut Value) -> Result<Vec<EnvironmentConfiguration>, Problems> {
+        let mut problems = Problems::none();
+        let mut environments = Vec::new();
+        let mut room = environment::MOST_VARIABLES;
+        for kind in [ContainerKind::Init, ContainerKind::Regular] {
+            for (index, container) in items_mut(spec, kind.field()).iter_mut().enumerate() {
+                let place = format!("spec.{}[{index}]", kind.field());
+                let rewritten = problems.collect(environment::rewrite(container, &place, self.bound, &mut room));
+                environments.extend(rewritten.flatten());
+            }
+        }
+        problems.or(environments)
+    }
+
+    fn sidecar<'a>(
+        &'a self,
+        environments: Vec<EnvironmentConfiguration>,
+        volumes: &'a Volumes,
+        findings: &mut Findings,
+    ) -> Sidecar<'a> {
+        let settings = self.context.settings;
+        let spec = at(self.original.document(), &["spec"]);
+        let user = User::of(spec, volumes, settings.root_user);
+        findings.warnings.extend(user.warnings(spec, volumes));
+        findings.refuse(RefusalReason::Unsupported, user.check_mirrors(spec, &volumes.mirrors));
+        let configuration = SidecarConfiguration {
+            log_level: self.annotations.log_level,
+            stores: self.requests.stores.clone(),
+            secrets: self.requests.secrets.clone(),
+            volumes: volumes.iter().map(|volume| volume.configuration(user.group_access)).collect(),
+            environments,
+        };
+        let demand = Demand {
+            settings: &settings.resources,
+            wanted: self.annotations.resources.as_ref(),
+            mebibytes_of_files: sidecar::mebibytes_of_files(volumes, &configuration),
+            spec,
+        };
+        let resources = self.resources(&demand, findings);
+        let identity = identity::sources(&self.requests.identity);
+        let resize_policy = self.sidecar.and_then(|found| found.get("resizePolicy")).cloned();
+        Sidecar { settings, configuration, volumes, identity, user, resources, resize_policy }
+    }
+
+    fn resources(&self, demand: &Demand<'_>, findings: &mut Findings) -> Value {
+        let stated = collect(findings, RefusalReason::Malformed, demand.resources());
+        self.sidecar.and_then(|found| demand.kept(at(found, &["resources"]))).unwrap_or(stated)
+    }
+
+    /// Adds the sidecar's own volumes behind the Pod's, or where an earlier call has put them.
+    fn place_volumes(&self, spec: &mut Value, own: &[Value]) {
+        let mut missing: BTreeMap<&str, &Value> = own.iter().map(|volume| (text(volume, "name"), volume)).collect();
+        let mut theirs = items(spec, "volumes").iter();
+        let mut placed: Vec<Value> = Vec::new();
+        for found in items(at(self.received.document(), &["spec"]), "volumes") {
+            let name = text(found, "name");
+            match missing.remove(name) {
+                Some(volume) => placed.push(volume.clone()),
+                None if self.sidecar.is_some() && restore::is_own_volume(name) => {}
+                None => placed.extend(theirs.next().cloned()),
+            }
+        }
+        placed.extend(own.iter().filter(|volume| missing.contains_key(text(volume, "name"))).cloned());
+        set(spec, "volumes", placed.into());
+    }
+
+    /// Says in the Pod that it was changed, and which of its volumes an autoscaler need not fear for.
+    fn mark(&self, document: &mut Value, volumes: &Volumes) {
+        let memory: Vec<String> = items(at(document, &["spec"]), "volumes")
+            .iter()
+            .filter(|volume| sidecar::is_memory(volume))
+            .map(|volume| text(volume, "name").to_owned())
+            .filter(|name| name.starts_with(layout::VOLUME_PREFIX) || volumes.contains(name))
+            .collect();
+        let annotations = at_or_made(document, "metadata").and_then(|metadata| object_mut(metadata, "annotations"));
+        if let Some(annotations) = annotations {
+            annotations.insert(INJECTED.to_owned(), self.context.settings.version.clone().into());
+            let stated = annotations.get(SAFE_TO_EVICT).and_then(Value::as_str).unwrap_or_default();
+            let merged = merged(stated, &memory);
+            annotations.insert(SAFE_TO_EVICT.to_owned(), merged.into());
+        }
+    }
+}
+
+/// Takes what `result` gives; what is wrong goes to `findings`, and nothing is given.
+fn collect<T: Default>(findings: &mut Findings, reason: RefusalReason, result: Result<T, Problems>) -> T {
+    result.unwrap_or_else(|problems| {
+        findings.refuse(reason, problems);
+        T::default()
+    })
+}
+
+/// Puts the sidecar where it belongs.
+fn place_container(spec: &mut Value, container: Value, position: Option<usize>) {
+    let mut containers = items(spec, "initContainers").to_vec();
+    containers.insert(position.unwrap_or_default().min(containers.len()), container);
+    set(spec, "initContainers", containers.into());
+}
+
+/// A list of volume names with ours in it, each once, the user's own first.
+fn merged(stated: &str, ours: &[String]) -> String {
+    let stated = stated.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let mut seen = BTreeSet::new();
+    let all = stated.chain(ours.iter().map(String::as_str)).filter(|name| seen.insert(*name));
+    all.collect::<Vec<_>>().join(",")
+}
+
+/// Takes away the mark of an earlier call.
+fn unmark(document: &mut Value) {
+    if let Some(Value::Object(annotations)) = document.pointer_mut("/metadata/annotations") {
+        annotations.shift_remove(INJECTED);
+    }
+}

@@ -1,0 +1,256 @@
+//! What a Pod said before Alcove changed it.
+//!
+//! A webhook is called again when another one has changed the Pod after it. The second call sees memory volumes where
+//! the first saw Secrets, so the Pod is put back first and then judged and changed as if it were new. What a place was
+//! is read from the sidecar's own configuration, and believed no more than if the Pod's author had written it there: a
+//! sidecar made by hand names Secrets like any volume does, and policy judges them alike.
+
+use super::document::{CONTAINER_LISTS, at, items, items_mut, set, text, unset};
+use alcove_contract::configuration::{
+    EntryConfiguration, EnvironmentConfiguration, SecretSource, SidecarConfiguration, SourceConfiguration,
+    VolumeConfiguration,
+};
+use alcove_contract::layout;
+use alcove_contract::{Problem, Problems};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A Pod as it was before an earlier call, and what that call left in it.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    /// The document without anything of ours.
+    pub document: Value,
+    /// The sidecar as it was found.
+    pub sidecar: Value,
+}
+
+/// Undoes what an earlier call did; gives nothing where there is no sidecar.
+///
+/// # Errors
+///
+/// A container of the sidecar's name that Alcove did not write, and what another webhook took away for good.
+pub(crate) fn restore(document: &Value) -> Result<Option<Restored>, Problems> {
+    let spec = at(document, &["spec"]);
+    let named = |container: &&Value| text(container, "name") == layout::CONTAINER;
+    let Some(sidecar) = items(spec, "initContainers").iter().find(named).cloned() else { return Ok(None) };
+    let configuration = configuration(&sidecar)?;
+    let mut restored = Restored { document: document.clone(), sidecar };
+    let mut problems = Problems::none();
+    if let Some(spec) = restored.document.get_mut("spec") {
+        problems.extend(volumes(spec, &configuration.volumes, &restored.sidecar));
+        environments(spec, &configuration.environments);
+        remove_sidecar(spec);
+    }
+    problems.or(Some(restored))
+}
+
+/// The configuration in the sidecar's env.
+pub(crate) fn configuration(sidecar: &Value) -> Result<SidecarConfiguration, Problem> {
+    let variables = items(sidecar, "env")
+        .iter()
+        .map(|variable| (text(variable, "name").to_owned(), text(variable, "value").to_owned()));
+    SidecarConfiguration::from_variables(variables).map_err(|problems| {
+        let place = format!("spec.initContainers[{}]", layout::CONTAINER);
+        let first = problems.iter().next().map(|problem| format!("{} {}", problem.place, problem.reason));
+        let reason = format!("has the name of Alcove's own container and is none: {}", first.unwrap_or_default());
+        Problem::new(place, reason).with_remedy("remove the container, or give it another name: Alcove adds its own")
+    })
+}
+
+fn remove_sidecar(spec: &mut Value) {
+    if let Some(Value::Array(containers)) = spec.get_mut("initContainers")
+        && let Some(index) = containers.iter().position(|container| text(container, "name") == layout::CONTAINER)
+    {
+        containers.remove(index);
+    }
+}
+
+// === volumes ===
+
+/// The names that a sidecar's own volumes have.
+pub(crate) fn is_own_volume(name: &str) -> bool {
+    [layout::IDENTITY_VOLUME, layout::ENVIRONMENT_VOLUME, layout::STATUS_VOLUME, layout::EMPTY_VOLUME].contains(&name)
+        || name.starts_with(layout::MIRROR_VOLUME_PREFIX)
+}
+
+fn volumes(spec: &mut Value, filled: &[VolumeConfiguration], sidecar: &Value) -> Problems {
+    let mirrors = mirrors(spec, sidecar);
+    let filled: BTreeMap<&str, &VolumeConfiguration> =
+        filled.iter().map(|volume| (volume.name.as_str(), volume)).collect();
+    let mut problems = Problems::none();
+    for volume in items_mut(spec, "volumes") {
+        if let Some(configuration) = filled.get(text(volume, "name")).filter(|_| is_memory(volume)) {
+            problems.collect(restore_volume(volume, configuration, &mirrors).map_err(Problems::from));
+        }
+    }
+    if let Some(Value::Array(volumes)) = spec.get_mut("volumes") {
+        volumes.retain(|volume| !is_own_volume(text(volume, "name")));
+    }
+    problems
+}
+
+/// Whether this may be what a Secret volume became: API servers make an emptyDir of a volume whose source was taken away.
+fn is_memory(volume: &Value) -> bool {
+    let fields = volume.as_object();
+    fields.is_some_and(|fields| fields.contains_key("emptyDir") || fields.keys().all(|field| field == "name"))
+}
+
+/// The sources of each mirror volume, by the path at which the sidecar mounts it.
+fn mirrors(spec: &Value, sidecar: &Value) -> BTreeMap<String, Vec<Value>> {
+    let sources = |name: &str| {
+        let named = |volume: &&Value| text(volume, "name") == name;
+        items(spec, "volumes").iter().find(named).map(|volume| items(at(volume, &["projected"]), "sources").to_vec())
+    };
+    items(sidecar, "volumeMounts")
+        .iter()
+        .filter(|mount| text(mount, "name").starts_with(layout::MIRROR_VOLUME_PREFIX))
+        .filter_map(|mount| Some((text(mount, "mountPath").to_owned(), sources(text(mount, "name"))?)))
+        .collect()
+}
+
+fn restore_volume(
+    volume: &mut Value,
+    configuration: &VolumeConfiguration,
+    mirrors: &BTreeMap<String, Vec<Value>>,
+) -> Result<(), Problem> {
+    let default_mode = configuration.default_mode.bits();
+    let (field, source) = match configuration.sources.as_slice() {
+        [SourceConfiguration::Secret(secret)] => {
+            let mut source = secret_source(secret, "secretName");
+            set(&mut source, "defaultMode", default_mode.into());
+            ("secret", source)
+        }
+        sources => {
+            let mut restored = Vec::with_capacity(sources.len());
+            for source in sources {
+                match source {
+                    SourceConfiguration::Secret(secret) => {
+                        restored.push(json!({"secret": secret_source(secret, "name")}));
+                    }
+                    SourceConfiguration::Mirror(mirror) => restored
+                        .extend(mirrors.get(&mirror.path).ok_or_else(|| lost(configuration, &mirror.path))?.clone()),
+                }
+            }
+            ("projected", json!({"sources": restored, "defaultMode": default_mode}))
+        }
+    };
+    unset(volume, "emptyDir");
+    set(volume, field, source);
+    Ok(())
+}
+
+fn lost(volume: &VolumeConfiguration, path: &str) -> Problem {
+    let reason = format!("was a projected volume, and the volume with its other sources ({path}) is gone");
+    Problem::new(format!("spec.volumes[{}]", volume.name), reason)
+        .with_remedy("another webhook removed it: find out which one, or run it before Alcove")
+}
+
+fn secret_source(secret: &SecretSource, name_field: &str) -> Value {
+    let mut source = json!({name_field: secret.name});
+    if let Some(items) = &secret.items {
+        set(&mut source, "items", json!(items));
+    }
+    if secret.optional {
+        set(&mut source, "optional", true.into());
+    }
+    source
+}
+
+// === environments ===
+
+fn environments(spec: &mut Value, environments: &[EnvironmentConfiguration]) {
+    let environments: BTreeMap<&str, &EnvironmentConfiguration> =
+        environments.iter().map(|environment| (environment.container.as_str(), environment)).collect();
+    for list in CONTAINER_LISTS {
+        for container in items_mut(spec, list) {
+            if let Some(environment) = environments.get(text(container, "name")) {
+                restore_variables(items_mut(container, "env"), environment);
+            }
+        }
+    }
+}
+
+fn restore_variables(variables: &mut [Value], environment: &EnvironmentConfiguration) {
+    let entries: BTreeMap<&str, &EntryConfiguration> =
+        environment.entries.iter().map(|entry| (entry.key.as_str(), entry)).collect();
+    let mut seen = BTreeSet::new();
+    for variable in variables.iter_mut() {
+        let reference = at(variable, &["valueFrom", "fileKeyRef"]);
+        let is_ours = text(reference, "volumeName") == layout::ENVIRONMENT_VOLUME;
+        if let Some(entry) = entries.get(text(reference, "key")).filter(|_| is_ours) {
+            seen.insert(entry.key.as_str());
+            let optional = reference.get("optional").and_then(Value::as_bool).unwrap_or(entry.optional);
+            set(variable, "valueFrom", secret_key_ref(entry, optional));
+        }
+    }
+    let lost: Vec<&EntryConfiguration> =
+        environment.entries.iter().filter(|entry| !seen.contains(entry.key.as_str())).collect();
+    for variable in variables.iter_mut().filter(|variable| is_stripped(variable)) {
+        // A webhook with old API types drops the reference and leaves the name. Where the name stands for two entries,
+        // nobody knows which it was: the variable stays without a source, and the API server refuses it.
+        let mut named = lost.iter().filter(|entry| entry.variable == text(variable, "name"));
+        if let (Some(entry), None) = (named.next(), named.next()) {
+            set(variable, "valueFrom", secret_key_ref(entry, entry.optional));
+        }
+    }
+}
+
+/// Whether a variable has lost the source of its value.
+fn is_stripped(variable: &Value) -> bool {
+    let source = variable.get("valueFrom");
+    source.is_some_and(|source| source.as_object().is_some_and(serde_json::Map::is_empty))
+}
+
+fn secret_key_ref(entry: &EntryConfiguration, optional: bool) -> Value {
+    json!({"secretKeyRef": {"name": entry.secret, "key": entry.secret_key, "optional": optional}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(entries: &[(&str, &str, &str)]) -> EnvironmentConfiguration {
+        let entry = |(key, variable, secret): &(&str, &str, &str)| EntryConfiguration {
+            key: (*key).to_owned(),
+            variable: (*variable).to_owned(),
+            secret: secret.parse().unwrap(),
+            secret_key: "password".to_owned(),
+            optional: true,
+        };
+        EnvironmentConfiguration {
+            container: "app".parse().unwrap(),
+            path: "/alcove/env/app".to_owned(),
+            entries: entries.iter().map(entry).collect(),
+        }
+    }
+
+    fn restored(mut variables: Value, entries: &[(&str, &str, &str)]) -> Value {
+        restore_variables(variables.as_array_mut().unwrap(), &environment(entries));
+        variables
+    }
+
+    #[test]
+    fn an_entry_is_found_by_its_key_and_keeps_what_the_variable_says_of_itself() {
+        let variable = |volume: &str, optional: bool| json!([{"name": "X", "valueFrom": {"fileKeyRef": {"volumeName": volume, "key": "k", "optional": optional}}}]);
+        let expected = json!({"secretKeyRef": {"name": "db", "key": "password", "optional": false}});
+        let entries = [("k", "RENAMED", "db")];
+        assert_eq!(restored(variable("alcove-env", false), &entries)[0]["valueFrom"], expected);
+        assert_eq!(restored(variable("own", true), &entries), variable("own", true), "a volume of the user's");
+    }
+
+    #[test]
+    fn a_stripped_variable_is_known_by_its_name_unless_two_entries_have_it() {
+        let stripped = || json!([{"name": "X", "valueFrom": {}}]);
+        let one = restored(stripped(), &[("k", "X", "db")]);
+        assert_eq!(one[0]["valueFrom"]["secretKeyRef"]["name"], "db");
+        assert_eq!(restored(stripped(), &[("k", "X", "db"), ("l", "X", "other")]), stripped());
+        assert_eq!(restored(stripped(), &[("k", "Y", "db")]), stripped());
+    }
+
+    #[test]
+    fn only_a_memory_volume_is_taken_for_what_a_secret_became() {
+        assert!(is_memory(&json!({"name": "v", "emptyDir": {}, "fromTheFuture": 1})));
+        assert!(is_memory(&json!({"name": "v"})), "an API server makes an emptyDir of it");
+        assert!(!is_memory(&json!({"name": "v", "persistentVolumeClaim": {"claimName": "data"}})));
+    }
+}

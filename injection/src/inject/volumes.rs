@@ -1,0 +1,283 @@
+//! Volumes: what names a bound Secret becomes a memory volume of the same name, which the sidecar fills.
+
+use super::document::{CONTAINER_LISTS, at, items, items_mut, says, set, text, unset};
+use super::environment::missing_key;
+use super::size;
+use crate::bindings::{BoundSecret, BoundSecrets};
+use alcove_contract::configuration::{
+    GroupAccess, ItemConfiguration, MirrorSource, SecretSource, SourceConfiguration, VolumeConfiguration,
+};
+use alcove_contract::mode::Mode;
+use alcove_contract::name::{LabelName, SecretName};
+use alcove_contract::{Problem, Problems, layout};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Room for one source in a volume: the old and the new values, a mebibyte each at most, and the rest of each file's
+/// last page.
+const MEBIBYTES_PER_SOURCE: u32 = 3;
+/// Room for the values that a `subPath` mount still holds.
+const MEBIBYTES_HELD: u32 = 1;
+
+/// A volume that named a bound Secret.
+#[derive(Debug)]
+pub(crate) struct Replaced {
+    pub name: LabelName,
+    pub default_mode: Mode,
+    pub sources: Vec<SourceConfiguration>,
+    /// Modes that the bindings state for single files of it.
+    pub modes: Vec<(String, Mode)>,
+    /// How many sources the volume has had.
+    source_count: usize,
+    /// Whether a mount shows a part of it, and so holds the values of its start.
+    is_held: bool,
+}
+
+/// A volume with the other sources of a replaced one, which only the sidecar mounts.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    pub name: String,
+    /// Where the sidecar mounts it.
+    pub path: String,
+    /// The volume whose sources it carries.
+    pub of: LabelName,
+    pub default_mode: Mode,
+    pub sources: Vec<Value>,
+}
+
+/// All that becomes of the volumes of a Pod.
+#[derive(Debug, Default)]
+pub(crate) struct Volumes {
+    pub replaced: BTreeMap<String, Replaced>,
+    /// The names of the replaced, in the order of the Pod.
+    order: Vec<String>,
+    pub mirrors: Vec<Mirror>,
+}
+
+/// Replaces the volumes that name a bound Secret, and makes every mount of them read-only.
+///
+/// # Errors
+///
+/// What cannot be read in them.
+pub(crate) fn rewrite(spec: &mut Value, bound: &BoundSecrets<'_>) -> Result<Volumes, Problems> {
+    let mut volumes = Volumes::default();
+    let mut problems = Problems::none();
+    for (index, volume) in items_mut(spec, "volumes").iter_mut().enumerate() {
+        problems.extend(volumes.replace(volume, index, bound).err().into_iter().flatten());
+    }
+    for list in CONTAINER_LISTS {
+        for container in items_mut(spec, list) {
+            volumes.make_mounts_read_only(container);
+        }
+    }
+    for volume in items_mut(spec, "volumes") {
+        let was_replaced = volume.get("emptyDir").is_some_and(Value::is_null);
+        if let Some(replaced) = volumes.replaced.get(text(volume, "name")).filter(|_| was_replaced) {
+            set(volume, "emptyDir", json!({"medium": "Memory", "sizeLimit": size::mebibytes(replaced.mebibytes())}));
+        }
+    }
+    problems.or(volumes)
+}
+
+impl Volumes {
+    /// Whether a volume of this name was replaced.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.replaced.contains_key(name)
+    }
+
+    /// The replaced volumes in the order of the Pod.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Replaced> {
+        self.order.iter().filter_map(|name| self.replaced.get(name))
+    }
+
+    fn replace(&mut self, volume: &mut Value, index: usize, bound: &BoundSecrets<'_>) -> Result<(), Problems> {
+        let place = format!("spec.volumes[{index}]");
+        let reader = Reader { bound, place: &place };
+        let secret = bound.get(text(at(volume, &["secret"]), "secretName"));
+        let projects = items(at(volume, &["projected"]), "sources")
+            .iter()
+            .any(|source| bound.get(text(at(source, &["secret"]), "name")).is_some());
+        let (field, read) = match secret {
+            Some(secret) => {
+                let source = at(volume, &["secret"]);
+                ("secret", reader.single(source, source, secret, "secret")?)
+            }
+            None if projects => ("projected", self.projected_volume(volume, &reader)?),
+            None => return Ok(()),
+        };
+        let (default_mode, sources) = read;
+        let name: LabelName =
+            text(volume, "name").parse().map_err(|problem: Problem| problem.below(&format!("{place}.name")))?;
+        let source_count = items(at(volume, &["projected"]), "sources").len().max(1);
+        unset(volume, field);
+        // Its size is known once the mounts are.
+        set(volume, "emptyDir", Value::Null);
+        let modes = sources.iter().flat_map(|source| binding_modes(source, bound)).collect();
+        self.order.push(name.to_string());
+        self.replaced
+            .insert(name.to_string(), Replaced { name, default_mode, sources, modes, source_count, is_held: false });
+        Ok(())
+    }
+
+    /// Each run of sources that are not bound becomes a volume of its own, which the kubelet projects as before.
+    fn projected_volume(
+        &mut self,
+        volume: &Value,
+        reader: &Reader<'_>,
+    ) -> Result<(Mode, Vec<SourceConfiguration>), Problems> {
+        let projected = at(volume, &["projected"]);
+        if let [source] = items(projected, "sources") {
+            let source = at(source, &["secret"]);
+            // The only source, and bound: as good as a Secret volume.
+            if let Some(secret) = reader.bound.get(text(source, "name")) {
+                return reader.single(projected, source, secret, "projected");
+            }
+        }
+        let default_mode = reader.mode(projected, "defaultMode", "projected.defaultMode")?.unwrap_or(Mode::DEFAULT);
+        let name: LabelName = text(volume, "name")
+            .parse()
+            .map_err(|problem: Problem| problem.below(&format!("{}.name", reader.place)))?;
+        let mut sources = Vec::new();
+        let mut runs = 0;
+        let mut run: Vec<Value> = Vec::new();
+        let mut problems = Problems::none();
+        for (index, source) in items(projected, "sources").iter().enumerate() {
+            match reader.bound.get(text(at(source, &["secret"]), "name")) {
+                Some(secret) => {
+                    sources.extend(self.close_run(&name, default_mode, &mut runs, &mut run));
+                    let place = format!("projected.sources[{index}].secret");
+                    let read = reader.source(at(source, &["secret"]), secret, default_mode, &place);
+                    sources.extend(problems.collect(read).map(SourceConfiguration::Secret));
+                }
+                None => run.push(source.clone()),
+            }
+        }
+        sources.extend(self.close_run(&name, default_mode, &mut runs, &mut run));
+        problems.or((default_mode, sources))
+    }
+
+    fn close_run(
+        &mut self,
+        of: &LabelName,
+        default_mode: Mode,
+        runs: &mut u32,
+        run: &mut Vec<Value>,
+    ) -> Option<SourceConfiguration> {
+        let sources = std::mem::take(run);
+        if sources.is_empty() {
+            return None;
+        }
+        let path = format!("{}/{of}/{runs}", layout::MIRRORS);
+        *runs += 1;
+        let name = format!("{}{}", layout::MIRROR_VOLUME_PREFIX, self.mirrors.len());
+        self.mirrors.push(Mirror { name, path: path.clone(), of: of.clone(), default_mode, sources });
+        Some(SourceConfiguration::Mirror(MirrorSource { path }))
+    }
+
+    fn make_mounts_read_only(&mut self, container: &mut Value) {
+        for mount in items_mut(container, "volumeMounts") {
+            let Some(volume) = self.replaced.get_mut(text(mount, "name")) else { continue };
+            volume.is_held |= is_sub_path(mount);
+            set(mount, "readOnly", true.into());
+        }
+    }
+}
+
+/// Whether a mount shows a part of its volume only.
+pub(crate) fn is_sub_path(mount: &Value) -> bool {
+    !text(mount, "subPath").is_empty() || !text(mount, "subPathExpr").is_empty()
+}
+
+impl Replaced {
+    /// How much the volume may hold.
+    pub(crate) fn mebibytes(&self) -> u32 {
+        let per_source = MEBIBYTES_PER_SOURCE + if self.is_held { MEBIBYTES_HELD } else { 0 };
+        u32::try_from(self.source_count).unwrap_or(u32::MAX).saturating_mul(per_source)
+    }
+
+    /// What the sidecar is told of this volume.
+    pub(crate) fn configuration(&self, group_access: GroupAccess) -> VolumeConfiguration {
+        VolumeConfiguration {
+            name: self.name.clone(),
+            path: format!("{}/{}", layout::VOLUMES, self.name),
+            default_mode: self.default_mode,
+            group_access,
+            sources: self.sources.clone(),
+        }
+    }
+
+    /// The first file whose mode shuts others out, by its path or as one of all, and that mode.
+    pub(crate) fn guarded_file(&self) -> Option<(String, Mode)> {
+        let items = self.sources.iter().flat_map(|source| match source {
+            SourceConfiguration::Secret(secret) => secret.items.as_deref().unwrap_or_default(),
+            SourceConfiguration::Mirror(_) => &[],
+        });
+        let of_items = items.filter_map(|item| Some((format!("file {}", item.path), item.mode?)));
+        let of_keys = self.modes.iter().map(|(key, mode)| (format!("file {key}"), *mode));
+        let of_all = [("every file".to_owned(), self.default_mode)];
+        of_items.chain(of_keys).chain(of_all).find(|(_, mode)| mode.shuts_others_out())
+    }
+}
+
+/// The modes that a binding states for the keys of a source.
+fn binding_modes(source: &SourceConfiguration, bound: &BoundSecrets<'_>) -> Vec<(String, Mode)> {
+    let SourceConfiguration::Secret(secret) = source else { return Vec::new() };
+    let Some((_, bound)) = bound.get(secret.name.as_str()) else { return Vec::new() };
+    let data = bound.binding.data.iter();
+    data.filter_map(|(key, entry)| Some((key.to_string(), entry.mode?))).collect()
+}
+
+/// Reads what a volume says about a bound Secret.
+struct Reader<'a> {
+    bound: &'a BoundSecrets<'a>,
+    place: &'a str,
+}
+
+impl Reader<'_> {
+    /// A volume whose only source is a bound Secret; `kind` is the field that it stands in.
+    fn single(
+        &self,
+        volume: &Value,
+        source: &Value,
+        secret: (&SecretName, &BoundSecret<'_>),
+        kind: &str,
+    ) -> Result<(Mode, Vec<SourceConfiguration>), Problems> {
+        let stated = self.mode(volume, "defaultMode", &format!("{kind}.defaultMode"))?;
+        let of_type = secret.1.binding.secret_type.default_mode();
+        // The API server writes 0644 where nothing was said, before anybody can see the difference.
+        let stated = stated.unwrap_or(Mode::DEFAULT);
+        let default_mode = of_type.filter(|_| stated == Mode::DEFAULT).unwrap_or(stated);
+        let place = if kind == "secret" { "secret" } else { "projected.sources[0].secret" };
+        let source = self.source(source, secret, default_mode, place)?;
+        Ok((default_mode, vec![SourceConfiguration::Secret(source)]))
+    }
+
+    fn source(
+        &self,
+        source: &Value,
+        (name, secret): (&SecretName, &BoundSecret<'_>),
+        default_mode: Mode,
+        place: &str,
+    ) -> Result<SecretSource, Problems> {
+        let optional = says(source, "optional");
+        let mut problems = Problems::none();
+        let mut read = Vec::new();
+        for (index, item) in items(source, "items").iter().enumerate() {
+            let place = format!("{place}.items[{index}]");
+            let mode = problems.collect(self.mode(item, "mode", &format!("{place}.mode"))).flatten();
+            let (key, path) = (text(item, "key").to_owned(), text(item, "path").to_owned());
+            let missing = missing_key(name, secret.binding, &key, optional || secret.binding.optional);
+            problems.extend(missing.map(|problem| problem.below(&format!("{}.{place}.key", self.place))));
+            let of_type = secret.binding.secret_type.default_mode().filter(|_| default_mode == Mode::DEFAULT);
+            read.push(ItemConfiguration { key, path, mode: mode.or(of_type) });
+        }
+        let items = Some(read).filter(|items| !items.is_empty());
+        problems.or(SecretSource { name: name.clone(), items, optional })
+    }
+
+    fn mode(&self, parent: &Value, field: &str, place: &str) -> Result<Option<Mode>, Problem> {
+        let stated = parent.get(field).filter(|value| !value.is_null());
+        let mode = stated.filter(|value| value.is_number() || !value.is_string()).map(Mode::from_value).transpose();
+        mode.map_err(|problem| problem.below(&format!("{}.{place}", self.place)))
+    }
+}

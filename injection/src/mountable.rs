@@ -1,0 +1,91 @@
+//! Mountable Secrets: what a ServiceAccount with `kubernetes.io/enforce-mountable-secrets` lets its Pods name.
+//!
+//! Kubernetes' own check misses projected volumes and the volumes of plugins, and it is silently off where the annotation's
+//! value does not parse. Here every place counts, and a value that does not parse enforces.
+
+use crate::catalog::{Catalog, ServiceAccount};
+use crate::places::{Mention, Place, mentions};
+use crate::pod::Pod;
+use alcove_contract::{Problem, Problems};
+
+/// The annotation of a ServiceAccount that limits its Pods to the Secrets that it lists.
+pub const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
+
+/// What a ServiceAccount's list says to a Pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mountable {
+    /// The mentions that the list does not cover.
+    pub problems: Problems,
+    /// What its owner should know.
+    pub warnings: Vec<String>,
+    /// Whether the ServiceAccount has not been seen: a fresh look at the cluster may find it. Until then nothing is
+    /// enforced, since Kubernetes itself refuses a Pod whose ServiceAccount does not exist.
+    pub is_account_unseen: bool,
+}
+
+/// Checks the mentions of a Pod for which `is_checked` holds against its ServiceAccount's list.
+#[must_use]
+pub fn check(catalog: &Catalog, pod: &Pod, is_checked: impl Fn(&Mention<'_>) -> bool) -> Mountable {
+    let Some(account) = catalog.service_account(pod.namespace(), pod.service_account()) else {
+        return Mountable { is_account_unseen: true, ..Mountable::default() };
+    };
+    let warnings = match enforcement(account) {
+        Enforcement::Off => return Mountable::default(),
+        Enforcement::On => Vec::new(),
+        Enforcement::OnSinceUnparsable(value) => vec![unparsable(pod, value)],
+    };
+    let outside = mentions(pod).into_iter().filter(|mention| is_checked(mention) && !lists(account, mention));
+    let problems = outside.map(|mention| problem(pod, &mention)).collect();
+    Mountable { problems, warnings, is_account_unseen: false }
+}
+
+enum Enforcement<'a> {
+    Off,
+    On,
+    OnSinceUnparsable(&'a str),
+}
+
+/// Reads the annotation as Go's `strconv.ParseBool` does.
+fn enforcement(account: &ServiceAccount) -> Enforcement<'_> {
+    match account.annotations.get(ENFORCE).map(String::as_str) {
+        None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Enforcement::Off,
+        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Enforcement::On,
+        Some(other) => Enforcement::OnSinceUnparsable(other),
+    }
+}
+
+fn lists(account: &ServiceAccount, mention: &Mention<'_>) -> bool {
+    match mention.place {
+        Place::ImagePullSecret { .. } => account.image_pull_secrets.contains(mention.secret),
+        _ => account.secrets.contains(mention.secret),
+    }
+}
+
+fn unparsable(pod: &Pod, value: &str) -> String {
+    format!(
+        "{ENFORCE}: \"{}\" of ServiceAccount \"{}\" is not a boolean; Kubernetes takes it for false, Alcove enforces; \
+         write \"true\" or \"false\"",
+        value.escape_debug(),
+        pod.service_account(),
+    )
+}
+
+fn problem(pod: &Pod, mention: &Mention<'_>) -> Problem {
+    let account = pod.service_account();
+    let list = match mention.place {
+        Place::ImagePullSecret { .. } => "imagePullSecrets",
+        _ => "secrets",
+    };
+    let container = mention.container.map(|(kind, name)| format!("{kind} \"{name}\" of ")).unwrap_or_default();
+    let reason = format!(
+        "must not be mounted by {container}Pod \"{}\": ServiceAccount \"{account}\" enforces its list, and the name is not \
+         in its {list}",
+        pod.display_name(),
+    );
+    Problem::new(&mention.path, reason)
+        .with_value(mention.secret)
+        .with_remedy(format!("add {{name: {}}} to {list} of ServiceAccount \"{account}\"", mention.secret))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! Anchored globs, as policies write them.
+//!
+//! In patterns of keys `*` stands for any run of characters within a segment and `**` for any run across segments; in
+//! patterns of names `*` stands for any run. Everything else stands for itself, and the whole text must match.
+
+use alcove_contract::Problem;
+
+/// The longest pattern, in bytes.
+pub const LONGEST: usize = 1024;
+
+/// One pattern, ready to be matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// What stands before the first wildcard: it rules out most texts at once.
+    prefix: String,
+    rest: Vec<Token>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token {
+    Literal(u8),
+    /// Any run of bytes but `/`.
+    WithinSegment,
+    /// Any run of bytes.
+    Anything,
+}
+
+impl Pattern {
+    /// Reads a pattern of names: of ServiceAccounts or of Secrets.
+    ///
+    /// # Errors
+    ///
+    /// An empty pattern, or one longer than [`LONGEST`].
+    pub fn of_names(text: &str) -> Result<Self, Problem> {
+        checked(text).map(|text| Self::read(text, |_| Token::Anything))
+    }
+
+    /// Reads a pattern of canonical keys.
+    ///
+    /// # Errors
+    ///
+    /// An empty pattern, or one longer than [`LONGEST`].
+    pub fn of_keys(text: &str) -> Result<Self, Problem> {
+        let wildcard = |stars| if stars == 1 { Token::WithinSegment } else { Token::Anything };
+        checked(text).map(|text| Self::read(text, wildcard))
+    }
+
+    /// The pattern that matches everything.
+    #[must_use]
+    pub fn anything() -> Self {
+        Self { prefix: String::new(), rest: vec![Token::Anything] }
+    }
+
+    /// Whether the whole of `text` matches, in a time of at most its length times the pattern's.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        self.run(text, || ())
+    }
+
+    fn read(text: &str, wildcard: impl Fn(usize) -> Token) -> Self {
+        let mut pieces = text.split_inclusive(|letter| letter != '*').peekable();
+        let prefix = std::iter::from_fn(|| pieces.next_if(|piece| !piece.starts_with('*'))).collect();
+        // Each piece is the stars before one letter, and that letter; the last piece may be stars alone.
+        let rest = pieces.flat_map(|piece| {
+            let letter = piece.trim_start_matches('*');
+            let stars = piece.len() - letter.len();
+            let wildcard = (stars > 0).then(|| wildcard(stars));
+            wildcard.into_iter().chain(letter.bytes().map(Token::Literal)).collect::<Vec<_>>()
+        });
+        Self { prefix, rest: rest.collect() }
+    }
+
+    /// Follows all ways to match side by side, so that no text makes it go back. `step` is called for each way and byte.
+    fn run(&self, text: &str, mut step: impl FnMut()) -> bool {
+        let Some(text) = text.strip_prefix(&self.prefix) else { return false };
+        let (mut active, mut next) = (Vec::new(), Vec::new());
+        self.enter(0, &mut active);
+        for byte in text.bytes() {
+            next.clear();
+            for position in active.iter().copied() {
+                step();
+                match self.rest.get(position) {
+                    Some(Token::Literal(literal)) if *literal == byte => self.enter(position + 1, &mut next),
+                    Some(Token::WithinSegment) if byte != b'/' => self.enter(position, &mut next),
+                    Some(Token::Anything) => self.enter(position, &mut next),
+                    Some(Token::Literal(_) | Token::WithinSegment) | None => {}
+                }
+            }
+            std::mem::swap(&mut active, &mut next);
+            if active.is_empty() {
+                return false;
+            }
+        }
+        active.last() == Some(&self.rest.len())
+    }
+
+    /// Adds `position` to `active`, which ascends, and the position after it where a wildcard may stand for nothing.
+    fn enter(&self, position: usize, active: &mut Vec<usize>) {
+        if active.last().is_some_and(|last| *last >= position) {
+            return;
+        }
+        match self.rest.get(position) {
+            Some(Token::Anything) => {
+                // Whatever an earlier position could still match, this one can match, too.
+                active.clear();
+                active.extend([position, position + 1]);
+            }
+            Some(Token::WithinSegment) => active.extend([position, position + 1]),
+            Some(Token::Literal(_)) | None => active.push(position),
+        }
+    }
+}
+
+fn checked(text: &str) -> Result<&str, Problem> {
+    if text.is_empty() {
+        return Err(Problem::new("", "is empty"));
+    }
+    if text.len() > LONGEST {
+        return Err(Problem::new("", format!("has {} bytes, more than {LONGEST}", text.len())));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key(pattern: &str) -> Pattern {
+        Pattern::of_keys(pattern).unwrap()
+    }
+
+    #[test]
+    fn a_star_stays_within_a_segment_of_a_key_and_two_stars_do_not() {
+        for (pattern, text, expected) in [
+            ("kv/app/db", "kv/app/db", true),
+            ("kv/app/db", "kv/app/db2", false),
+            ("kv/app/db", "xkv/app/db", false),
+            ("kv/*/db", "kv/app/db", true),
+            ("kv/*/db", "kv//db", true),
+            ("kv/*/db", "kv/app/x/db", false),
+            ("kv/app*", "kv/app-2", true),
+            ("kv/app*", "kv/app/db", false),
+            ("kv/app/**", "kv/app/x/y", true),
+            ("kv/app/**", "kv/app/", true),
+            ("kv/app/**", "kv/app", false),
+            ("kv/app/**", "kv/application", false),
+            ("**/db", "a/b/db", true),
+            ("**/db", "db", false),
+            ("**", "", true),
+            ("*", "", true),
+            ("*", "a/b", false),
+            ("a***b", "a/x/b", true),
+            ("**a*b", "a/a/axb", true),
+            ("*ä*", "xäy", true),
+        ] {
+            assert_eq!(key(pattern).matches(text), expected, "{pattern} on {text}");
+        }
+    }
+
+    #[test]
+    fn a_star_in_a_name_stands_for_any_run() {
+        let pattern = Pattern::of_names("batch-*").unwrap();
+        assert!(pattern.matches("batch-") && pattern.matches("batch-a.b"));
+        assert!(!pattern.matches("batch") && !pattern.matches("a-batch-1"));
+        assert!(Pattern::of_names("*/*").unwrap().matches("a/b/c"));
+        assert!(Pattern::anything().matches(""));
+    }
+
+    #[test]
+    fn an_empty_or_endless_pattern_is_refused() {
+        assert!(Pattern::of_keys("").is_err() && Pattern::of_names("").is_err());
+        assert!(Pattern::of_keys(&"a".repeat(LONGEST)).is_ok());
+        assert!(Pattern::of_keys(&"a".repeat(LONGEST + 1)).is_err());
+    }
+
+    #[test]
+    fn a_hostile_pattern_takes_no_more_steps_than_its_length_for_each_byte() {
+        let text = format!("{}/", "a".repeat(2047));
+        for unit in ["*a", "**a", "*a**a", "a*", "*aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] {
+            let pattern = key(&unit.repeat(LONGEST / unit.len()));
+            let mut steps = 0_usize;
+            assert!(!pattern.run(&text, || steps += 1), "{unit}");
+            assert!(steps <= (pattern.rest.len() + 1) * text.len(), "{unit}: {steps}");
+        }
+        let mut steps = 0_usize;
+        assert!(!key(&"**a".repeat(341)).run(&text, || steps += 1));
+        assert!(steps <= 4 * text.len(), "two stars make everything before them irrelevant: {steps}");
+    }
+
+    /// The obvious matcher, which tries every way: exponential, and right.
+    fn naive(pattern: &[u8], text: &[u8]) -> bool {
+        match pattern {
+            [] => text.is_empty(),
+            [b'*', b'*', rest @ ..] => (0..=text.len()).any(|taken| naive(rest, &text[taken..])),
+            [b'*', rest @ ..] => {
+                let segment = text.iter().position(|byte| *byte == b'/').unwrap_or(text.len());
+                (0..=segment).any(|taken| naive(rest, &text[taken..]))
+            }
+            [literal, rest @ ..] => text.first() == Some(literal) && naive(rest, &text[1..]),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn the_matcher_agrees_with_one_that_tries_every_way(pattern in "(a|b|/|\\*|\\*\\*){1,9}", text in "[ab/]{0,12}") {
+            prop_assert_eq!(key(&pattern).matches(&text), naive(pattern.as_bytes(), text.as_bytes()));
+        }
+
+        #[test]
+        fn in_names_every_star_is_two(pattern in "(a|b|/|\\*){1,9}", text in "[ab/]{0,12}") {
+            let doubled = pattern.replace('*', "**");
+            let matched = Pattern::of_names(&pattern).unwrap().matches(&text);
+            prop_assert_eq!(matched, naive(doubled.as_bytes(), text.as_bytes()));
+        }
+
+        #[test]
+        fn a_text_without_stars_matches_itself_alone(pattern in "[a-c/ä-ö]{1,8}", text in "[a-c/ä-ö]{0,8}") {
+            prop_assert!(key(&pattern).matches(&pattern));
+            prop_assert_eq!(key(&pattern).matches(&text), pattern == text);
+        }
+
+        #[test]
+        fn every_text_matches_the_pattern_that_it_spells(text in "[ab/*]{1,10}") {
+            prop_assert!(key(&text).matches(&text));
+        }
+    }
+}

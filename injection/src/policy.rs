@@ -1,0 +1,185 @@
+//! Policy: which ServiceAccounts may mount what.
+//!
+//! A request is granted if a policy allows it and none denies it; a deny of the cluster speaks first. A policy that cannot be
+//! read neither grants nor is passed over: whomever it may concern is refused until it is mended.
+
+mod refusal;
+mod remedy;
+mod rule;
+
+use crate::catalog::{Catalog, Entry, Holds, Namespace, located, unseen};
+use crate::settings::{DefaultPolicy, Settings};
+use alcove_contract::{Problem, Problems};
+use alcove_resources::ObjectName;
+use alcove_resources::policy::StoreKind;
+use std::fmt;
+
+pub use refusal::Refused;
+pub use remedy::smallest_policy;
+pub(crate) use rule::Policy;
+
+/// What a Pod asks for: one key of one store, to be delivered under one Secret name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Request<'a> {
+    /// The Pod's namespace.
+    pub namespace: &'a str,
+    /// The Pod's ServiceAccount.
+    pub service_account: &'a str,
+    /// The Secret name.
+    pub secret: &'a str,
+    /// The kind of the store.
+    pub store_kind: StoreKind,
+    /// The name of the store.
+    pub store: &'a str,
+    /// The canonical key, without options.
+    pub key: &'a str,
+}
+
+/// What the policies say to one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It is allowed.
+    Granted {
+        /// By what.
+        by: Grantor,
+    },
+    /// It is denied, whatever allows it.
+    Denied {
+        /// By which rule.
+        by: RuleName,
+    },
+    /// No policy speaks of it.
+    Unmatched,
+    /// A policy that may concern it cannot be read, or its namespace has not been seen.
+    Undecided(Problems),
+}
+
+/// What grants a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grantor {
+    /// A rule of a policy.
+    Rule(RuleName),
+    /// The administrator's default, for what no policy speaks of.
+    DefaultPolicy,
+}
+
+/// One rule of one policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleName {
+    /// The policy.
+    pub policy: ObjectName,
+    /// The list in it.
+    pub list: RuleList,
+    /// The place in the list.
+    pub index: usize,
+}
+
+/// The lists of rules of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleList {
+    /// `spec.allow`.
+    Allow,
+    /// `spec.deny`.
+    Deny,
+}
+
+/// Judges one request.
+#[must_use]
+pub fn judge(catalog: &Catalog, settings: &Settings, request: &Request<'_>) -> Judgement {
+    let namespace = catalog.namespace(request.namespace);
+    let (mut allowed, mut unreadable, mut perhaps) = (None, Problems::none(), Problems::none());
+    // Those of the cluster come first, so that their deny is the one that is named.
+    for entry in catalog.cluster_policies().chain(catalog.policies(request.namespace)) {
+        match word(entry, namespace, request) {
+            Word::Nothing => {}
+            Word::Denies(by) => return Judgement::Denied { by },
+            Word::Allows(by) => allowed = allowed.or(Some(by)),
+            Word::Unreadable(problems) => unreadable.extend(problems),
+            Word::PerhapsAllows(problem) => perhaps.push(problem),
+        }
+    }
+    match (allowed, settings.default_policy) {
+        _ if !unreadable.is_empty() => Judgement::Undecided(unreadable),
+        (Some(by), _) => Judgement::Granted { by: Grantor::Rule(by) },
+        (None, DefaultPolicy::Allow) => Judgement::Granted { by: Grantor::DefaultPolicy },
+        (None, DefaultPolicy::Deny) if !perhaps.is_empty() => Judgement::Undecided(perhaps),
+        (None, DefaultPolicy::Deny) => Judgement::Unmatched,
+    }
+}
+
+impl Judgement {
+    /// Whether a fresh look at the cluster may change it.
+    #[must_use]
+    pub const fn may_be_late(&self) -> bool {
+        match self {
+            Self::Unmatched | Self::Undecided(_) => true,
+            Self::Granted { .. } | Self::Denied { .. } => false,
+        }
+    }
+}
+
+/// What one policy says to a request.
+enum Word {
+    Nothing,
+    Allows(RuleName),
+    Denies(RuleName),
+    /// It may deny: it cannot be read, or it denies in namespaces of which this may be one.
+    Unreadable(Problems),
+    /// It allows in namespaces of which this may be one.
+    PerhapsAllows(Problem),
+}
+
+fn word(entry: &Entry<Policy>, namespace: Namespace<'_>, request: &Request<'_>) -> Word {
+    let holds = entry.selection.holds_in(namespace);
+    if holds == Holds::No {
+        return Word::Nothing;
+    }
+    let policy = match entry.read() {
+        Ok(policy) if policy.concerns(request.service_account) => policy,
+        Ok(_) => return Word::Nothing,
+        Err(problems) => return Word::Unreadable(problems),
+    };
+    let rule = |list, index| RuleName { policy: entry.object.clone(), list, index };
+    match (policy.denying(request), policy.allowing(request), holds) {
+        (Some(_), _, Holds::Unknown) => Word::Unreadable(unseen(namespace, &entry.object).into()),
+        (Some(index), _, _) => Word::Denies(rule(RuleList::Deny, index)),
+        _ if !policy.problems.is_empty() => Word::Unreadable(located(&policy.problems, &entry.object)),
+        (None, Some(_), Holds::Unknown) => Word::PerhapsAllows(unseen(namespace, &entry.object)),
+        (None, Some(index), _) => Word::Allows(rule(RuleList::Allow, index)),
+        (None, None, _) => Word::Nothing,
+    }
+}
+
+impl fmt::Display for RuleName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}[{}] of {}", self.list, self.index, self.policy)
+    }
+}
+
+impl fmt::Display for RuleList {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Allow => "spec.allow",
+            Self::Deny => "spec.deny",
+        })
+    }
+}
+
+impl fmt::Display for Grantor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule(rule) => rule.fmt(formatter),
+            Self::DefaultPolicy => formatter.write_str("the default policy"),
+        }
+    }
+}
+
+impl fmt::Display for Request<'_> {
+    /// What is asked for, without who asks.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "key \"{}\" of {} \"{}\"", self.key.escape_debug(), self.store_kind, self.store)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! What the bound Secrets of a Pod ask for: which keys of which stores, and whether policy grants them.
+
+use crate::bindings::{BoundSecret, BoundSecrets};
+use crate::catalog::Store;
+use crate::decision::{Context, Findings, RefusalReason};
+use crate::mountable;
+use crate::places::Mention;
+use crate::pod::Pod;
+use crate::policy::{self, Grantor, Judgement, Refused, Request};
+use crate::store::{self, Identity};
+use alcove_contract::binding::Entry;
+use alcove_contract::configuration::{DataConfiguration, SecretConfiguration, StoreConfiguration};
+use alcove_contract::name::{SecretName, StoreName};
+use alcove_contract::reference::Reference;
+use alcove_contract::{Problem, Problems};
+use alcove_resources::policy::StoreKind;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One key of one store under one Secret name, which a Pod may mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The Secret name.
+    pub secret: SecretName,
+    /// The kind of the store.
+    pub store_kind: StoreKind,
+    /// The name of the store.
+    pub store: StoreName,
+    /// The canonical key, without options.
+    pub key: String,
+    /// What grants it.
+    pub by: Grantor,
+}
+
+/// One key of one store under one Secret name, which a Pod may not mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// The Secret name.
+    pub secret: SecretName,
+    /// The kind of the store.
+    pub store_kind: StoreKind,
+    /// The name of the store.
+    pub store: StoreName,
+    /// The canonical key, without options.
+    pub key: String,
+    /// What the policies say to it.
+    pub judgement: Judgement,
+}
+
+/// What the bound Secrets of one Pod ask for.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    pub stores: Vec<StoreConfiguration>,
+    pub secrets: Vec<SecretConfiguration>,
+    /// What the sidecar logs in with.
+    pub identity: Identity,
+    pub grants: Vec<Grant>,
+}
+
+impl Requests {
+    /// Looks up every store, checks every key and asks policy about each.
+    pub(crate) fn of(
+        pod: &Pod,
+        mentions: &[Mention<'_>],
+        bound: &BoundSecrets<'_>,
+        context: &Context<'_>,
+        findings: &mut Findings,
+    ) -> Self {
+        let mut identity = Identity::default();
+        let stores = Stores::of(bound, pod.namespace(), context, &mut identity, findings);
+        let mut requests = Self { stores: stores.configurations(), secrets: Vec::new(), identity, grants: Vec::new() };
+        for (name, secret) in bound.iter() {
+            requests.secrets.push(configuration(name, secret));
+            let inquiry = Inquiry { pod, mentions, name, context };
+            for (store, key) in stores.keys_of(secret, findings) {
+                requests.grants.extend(inquiry.ask(store, &key, findings));
+            }
+        }
+        let checked = mountable::check(context.catalog, pod, |mention| bound.get(mention.secret).is_some());
+        findings.absent |= checked.is_account_unseen;
+        findings.warnings.extend(checked.warnings);
+        findings.refuse(RefusalReason::Policy, checked.problems);
+        requests
+    }
+}
+
+/// The smallest policy that allows everything that no policy speaks of.
+pub(crate) fn remedy(denied: &[Denied], pod: &Pod, context: &Context<'_>) -> Option<String> {
+    let requests: Vec<Request<'_>> = denied
+        .iter()
+        .filter(|denied| denied.judgement == Judgement::Unmatched)
+        .map(|denied| Request {
+            namespace: pod.namespace(),
+            service_account: pod.service_account(),
+            secret: denied.secret.as_str(),
+            store_kind: denied.store_kind,
+            store: denied.store.as_str(),
+            key: &denied.key,
+        })
+        .collect();
+    if requests.is_empty() {
+        return None;
+    }
+    policy::smallest_policy(context.catalog, &requests).ok()
+}
+
+/// The stores that a Pod's bindings name, as far as they can be used.
+struct Stores<'a>(BTreeMap<&'a StoreName, (Store<'a>, StoreConfiguration)>);
+
+impl<'a> Stores<'a> {
+    fn of(
+        bound: &'a BoundSecrets<'a>,
+        namespace: &str,
+        context: &Context<'a>,
+        identity: &mut Identity,
+        findings: &mut Findings,
+    ) -> Self {
+        let mut named: BTreeMap<&StoreName, &str> = BTreeMap::new();
+        for (_, secret) in bound.iter() {
+            for reference in secret.binding.references() {
+                named.entry(&reference.store).or_insert(&secret.place);
+            }
+        }
+        let mut stores = BTreeMap::new();
+        for (name, place) in named {
+            match context.catalog.store(name, namespace) {
+                Ok(store) => match store::configure(&store, context.catalog, context.settings, identity) {
+                    Ok(configuration) => {
+                        stores.insert(name, (store, configuration));
+                    }
+                    Err(problems) => findings.refuse(RefusalReason::Unresolved, problems),
+                },
+                Err(wrong) => {
+                    findings.absent |= wrong.may_be_late();
+                    findings.refuse(RefusalReason::Unresolved, wrong.problems(name, namespace).below(place));
+                }
+            }
+        }
+        Self(stores)
+    }
+
+    fn configurations(&self) -> Vec<StoreConfiguration> {
+        self.0.values().map(|(_, configuration)| configuration.clone()).collect()
+    }
+
+    /// The keys that a Secret needs, each once and in canonical form, as far as their stores can be used.
+    fn keys_of(&self, secret: &BoundSecret<'_>, findings: &mut Findings) -> BTreeSet<(StoreOf<'a>, String)> {
+        let mut keys = BTreeSet::new();
+        for reference in secret.binding.references() {
+            let Some((store, configuration)) = self.0.get(&reference.store) else { continue };
+            match configuration.provider.canonical_key(&reference.key) {
+                Ok(key) => {
+                    keys.insert((StoreOf { kind: store.kind, name: store.name }, key.path));
+                }
+                Err(problem) => findings.refuse(RefusalReason::Malformed, placed(problem, reference, &secret.place)),
+            }
+        }
+        keys
+    }
+}
+
+/// A store as policies name it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct StoreOf<'a> {
+    kind: StoreKind,
+    name: &'a StoreName,
+}
+
+fn placed(problem: Problem, reference: &Reference, place: &str) -> Problems {
+    let problem = if problem.value.is_none() { problem.with_value(reference.to_string()) } else { problem };
+    problem.below(place).into()
+}
+
+/// A question to policy about one Secret name of one Pod.
+struct Inquiry<'a> {
+    pod: &'a Pod,
+    mentions: &'a [Mention<'a>],
+    name: &'a SecretName,
+    context: &'a Context<'a>,
+}
+
+impl Inquiry<'_> {
+    fn ask(&self, store: StoreOf<'_>, key: &str, findings: &mut Findings) -> Option<Grant> {
+        let request = Request {
+            namespace: self.pod.namespace(),
+            service_account: self.pod.service_account(),
+            secret: self.name.as_str(),
+            store_kind: store.kind,
+            store: store.name.as_str(),
+            key,
+        };
+        let judgement = policy::judge(self.context.catalog, self.context.settings, &request);
+        findings.absent |= judgement.may_be_late();
+        let (secret, store_kind, store) = (self.name.clone(), store.kind, store.name.clone());
+        if let Judgement::Granted { by } = judgement {
+            return Some(Grant { secret, store_kind, store, key: key.to_owned(), by });
+        }
+        // One place is enough: what mends it for one mends it for all.
+        if let Some(mention) = self.mentions.iter().find(|mention| mention.secret == self.name.as_str()) {
+            let refused = Refused { pod: self.pod, mention, request: &request };
+            findings.refuse(RefusalReason::Policy, refused.problems(&judgement));
+        }
+        findings.denied.push(Denied { secret, store_kind, store, key: key.to_owned(), judgement });
+        None
+    }
+}
+
+fn configuration(name: &SecretName, secret: &BoundSecret<'_>) -> SecretConfiguration {
+    let binding = secret.binding;
+    let data = |entry: &Entry| DataConfiguration {
+        reference: entry.reference.clone(),
+        mode: entry.mode,
+        encoding: entry.encoding,
+    };
+    SecretConfiguration {
+        name: name.clone(),
+        secret_type: binding.secret_type.clone(),
+        data: binding.data.iter().map(|(key, entry)| (key.clone(), data(entry))).collect(),
+        data_from: binding.data_from.clone(),
+        refresh_interval: binding.refresh_interval,
+        optional: binding.optional,
+        immutable: binding.immutable,
+    }
+}

@@ -1,0 +1,66 @@
+//! Ephemeral containers: whoever debugs a Pod was not granted its secrets.
+
+use super::sidecar_of;
+use crate::decision::{Context, Findings, RefusalReason};
+use crate::inject::document::text;
+use crate::places;
+use crate::pod::{Container, ContainerKind, Pod};
+use alcove_contract::Problem;
+use alcove_contract::annotations::{Inject, PodAnnotations};
+use std::collections::BTreeSet;
+
+const REMEDY: &str = "leave it away: what the Pod's own containers were granted is not for whoever debugs them";
+
+/// Judges the ephemeral containers that are new in this change; those of before were judged before, or never.
+pub(super) fn check(old: &Pod, new: &Pod, context: &Context<'_>, findings: &mut Findings) {
+    let existing: BTreeSet<&str> = ephemeral(old).map(|container| container.name).collect();
+    let added: Vec<Container<'_>> = ephemeral(new).filter(|container| !existing.contains(container.name)).collect();
+    if added.is_empty() {
+        return;
+    }
+    let served = sidecar_of(old).map(super::volumes_of).unwrap_or_default();
+    for container in &added {
+        let used = super::uses(container.document, &served);
+        let problems = used.map(|(place, volume)| {
+            let reason = format!("gives a volume of Alcove's to the ephemeral container \"{}\"", container.name);
+            Problem::new(format!("{}.{place}", container.path()), reason).with_value(volume).with_remedy(REMEDY)
+        });
+        findings.refuse(RefusalReason::Policy, problems);
+    }
+    if sidecar_of(old).is_some() {
+        findings.warnings.extend(added.iter().filter_map(neighbour));
+    }
+    let names: BTreeSet<&str> = added.iter().map(|container| container.name).collect();
+    refuse_mentions(new, &names, context, findings);
+}
+
+/// A warning where a container shares the processes of another, and through them its files.
+fn neighbour(container: &Container<'_>) -> Option<String> {
+    let target = text(container.document, "targetContainerName");
+    let (name, reason) = (container.name, "whoever is in the one can read the secrets of the other through /proc");
+    (!target.is_empty())
+        .then(|| format!("ephemeral container \"{name}\" shares the processes of \"{target}\": {reason}"))
+}
+
+fn ephemeral(pod: &Pod) -> impl Iterator<Item = Container<'_>> {
+    pod.containers().filter(|container| container.kind == ContainerKind::Ephemeral)
+}
+
+fn refuse_mentions(pod: &Pod, added: &BTreeSet<&str>, context: &Context<'_>, findings: &mut Findings) {
+    let annotations = PodAnnotations::parse(pod.annotations()).unwrap_or_default();
+    if !annotations.opted_in() {
+        return;
+    }
+    for mention in places::mentions(pod) {
+        let Some((ContainerKind::Ephemeral, name)) = mention.container else { continue };
+        let is_own = annotations.bindings.keys().any(|bound| bound.as_str() == mention.secret);
+        let is_bound = is_own
+            || (annotations.inject == Inject::Yes
+                && !matches!(context.catalog.binding(mention.secret, pod.namespace()), Ok(None)));
+        if added.contains(name) && is_bound {
+            let reason = format!("gives a bound Secret to the ephemeral container \"{name}\"");
+            let problem = Problem::new(mention.path, reason).with_value(mention.secret).with_remedy(REMEDY);
+            findings.refuse(RefusalReason::Policy, [problem]);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Turns what the stores hold into what a Secret of Kubernetes would hold, and that into files and env files.
+//!
+//! The rules are Kubernetes' own: those that the API server has for a Secret, then those that the kubelet has for a
+//! volume or an environment variable. All problems come at once; none of them shows a value.
+
+mod encoding;
+mod environment;
+mod rules;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod volume;
+
+pub use environment::environment;
+pub use secret::{Answer, Secret, SecretValue};
+pub use volume::volume;

@@ -1,0 +1,98 @@
+//! The Pod, the policies and the bindings of the load.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+/// An AdmissionReview about a Pod of `containers` containers, each with a file and a variable of a bound Secret, as the
+/// API server would send it; annotated for both sides of the comparison.
+pub(super) fn review(containers: usize) -> String {
+    let container = |index: usize| {
+        json!({
+            "name": format!("app-{index}"),
+            "image": "registry.example.com/app:1",
+            "env": [{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db-creds", "key": "password"}}}],
+            "volumeMounts": [
+                {"name": "creds", "mountPath": "/etc/creds"},
+                {"name": "kube-api-access-x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true},
+            ],
+        })
+    };
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "app",
+            "namespace": "bench",
+            "annotations": {
+                "secret.alcove.dev/db-creds": "vault:kv/app/db",
+                "vault.hashicorp.com/agent-inject": "true",
+                "vault.hashicorp.com/role": "web",
+                "vault.hashicorp.com/agent-inject-secret-db-creds": "kv/data/app/db",
+            },
+        },
+        "spec": {
+            "serviceAccountName": "web",
+            "containers": (0..containers).map(container).collect::<Vec<Value>>(),
+            "volumes": [
+                {"name": "creds", "secret": {"secretName": "db-creds"}},
+                {"name": "kube-api-access-x", "projected": {"sources": [
+                    {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+                    {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+                ]}},
+            ],
+        },
+    });
+    json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "namespace": "bench",
+            "operation": "CREATE",
+            "userInfo": {"username": "bench"},
+            "object": pod,
+            "oldObject": null,
+            "dryRun": false,
+        },
+    })
+    .to_string()
+}
+
+/// The objects of a cluster with `count` policies and as many bindings in other namespaces, and the store and the policy
+/// that the Pod needs.
+pub(super) fn resources(count: usize) -> String {
+    let mut documents = String::from(NEEDED);
+    for index in 0..count {
+        let namespace = index % 100;
+        // Writing to a string cannot fail.
+        let _infallible = writeln!(
+            documents,
+            "---\n{{apiVersion: alcove.dev/v1alpha1, kind: SecretPolicy, metadata: {{name: p{index}, namespace: ns{namespace}}}, \
+             spec: {{serviceAccounts: [web], allow: [{{store: {{kind: ClusterExternalStore, name: vault}}, keys: ['kv/{index}/**']}}]}}}}\n\
+             ---\n{{apiVersion: alcove.dev/v1alpha1, kind: SecretBinding, metadata: {{name: b{index}, namespace: ns{namespace}}}, \
+             spec: {{dataFrom: ['vault:kv/{index}/db']}}}}"
+        );
+    }
+    documents
+}
+
+const NEEDED: &str = "
+{apiVersion: v1, kind: Namespace, metadata: {name: bench}}
+---
+{apiVersion: v1, kind: ServiceAccount, metadata: {name: web, namespace: bench}}
+---
+apiVersion: alcove.dev/v1alpha1
+kind: ClusterExternalStore
+metadata: {name: vault}
+spec: {audience: vault, provider: {vault: {server: 'https://vault.example.com:8200', auth: {kubernetes: {role: web}}}}}
+---
+apiVersion: alcove.dev/v1alpha1
+kind: SecretPolicy
+metadata: {name: web, namespace: bench}
+spec:
+  serviceAccounts: [web]
+  allow: [{store: {kind: ClusterExternalStore, name: vault}, keys: ['kv/app/**']}]
+";

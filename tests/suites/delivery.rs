@@ -1,0 +1,394 @@
+//! The main job on real input: a value that exists only in Vault is in the Pod, and no Secret exists anywhere.
+
+use alcove_tests::claims;
+use alcove_tests::suite::{Test, Trial};
+use alcove_tests::wait::{self, Seen};
+use anyhow::{Result, ensure};
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::setting::Setting;
+
+pub(crate) fn tests() -> Vec<Trial> {
+    claims![
+        the_file_and_the_variable_hold_the_value_of_vault_and_no_secret_exists,
+        a_changed_value_is_in_the_file_within_the_refresh_interval_and_one_second,
+        a_reader_in_a_loop_never_sees_a_mix_of_two_versions,
+        an_unchanged_value_moves_nothing,
+        container_b_sees_nothing_of_the_secret_of_container_a,
+        a_pod_created_before_its_secret_starts_when_the_secret_is_there,
+        an_immutable_secret_is_read_once,
+        each_key_is_read_once_however_many_places_use_it,
+        a_job_with_the_sidecar_completes,
+        a_pod_runs_in_a_namespace_that_enforces_restricted,
+        a_kubernetes_store_serves_a_secret_of_another_namespace,
+        everything_in_one_apply_with_a_bare_pod,
+        a_sub_path_of_a_file_shows_the_newest_value_after_a_restart,
+    ]
+}
+
+const POD: &str = r"
+apiVersion: v1
+kind: Pod
+metadata:
+  name: app
+  annotations: {secret.alcove.dev/db-creds: BINDING}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: app
+    image: localhost/busybox:test
+    command: [sleep, '1000000']
+    env: [{name: MYSQL_ROOT_PASSWORD, valueFrom: {secretKeyRef: {name: db-creds, key: password}}}]
+    volumeMounts: [{name: creds, mountPath: /etc/creds}]
+  volumes:
+  - {name: creds, secret: {secretName: db-creds}}
+";
+
+fn pod(binding: &str) -> String {
+    POD.replace("BINDING", &serde_json::Value::from(binding).to_string())
+}
+
+async fn the_file_and_the_variable_hold_the_value_of_vault_and_no_secret_exists(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let namespace = setting.namespace();
+    setting.put("db", json!({"username": "admin", "password": "known to Vault alone"})).await?;
+    namespace.apply(&pod(&setting.reference("db"))).await?;
+    namespace.wait_until_ready("app").await?;
+    let file = namespace.exec("app", "app", &["cat", "/etc/creds/password"]).await?;
+    ensure!(file == "known to Vault alone", "{file}");
+    let variable = namespace.variable("app", "app", "MYSQL_ROOT_PASSWORD").await?;
+    ensure!(variable == "known to Vault alone", "{variable}");
+    let names = namespace.exec("app", "app", &["ls", "/etc/creds"]).await?;
+    ensure!(names == "password\nusername\n", "{names}");
+    let mounts = namespace.exec("app", "app", &["grep", " /etc/creds ", "/proc/mounts"]).await?;
+    ensure!(mounts.starts_with("tmpfs ") && mounts.contains(" ro,"), "not a read-only tmpfs: {mounts}");
+    let secrets = namespace.kubectl(&["get", "secrets", "-o", "name"]).await?;
+    ensure!(secrets.is_empty(), "{secrets}");
+    Ok(())
+}
+
+async fn a_changed_value_is_in_the_file_within_the_refresh_interval_and_one_second(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let namespace = setting.namespace();
+    setting.put("db", json!({"password": "first"})).await?;
+    let binding = format!("{{dataFrom: ['{}'], refreshInterval: 3s}}", setting.reference("db"));
+    namespace.apply(&pod(&binding)).await?;
+    namespace.wait_until_ready("app").await?;
+    let before = namespace.exec("app", "app", &["readlink", "/etc/creds/..data"]).await?;
+    setting.put("db", json!({"password": "second"})).await?;
+    let written = Timestamp::now();
+    namespace.wait_for_output("app", "app", &["cat", "/etc/creds/password"], "second").await?;
+    // The file says when it was published: neither the look at it nor the machine's other work counts.
+    let published = namespace.exec("app", "app", &["stat", "-L", "-c", "%Z", "/etc/creds/password"]).await?;
+    let passed = published.trim().parse::<i64>()? - written.as_second();
+    ensure!(passed <= 3 + 1, "the change took {passed} s with a refresh interval of 3 s");
+    let after = namespace.exec("app", "app", &["readlink", "/etc/creds/..data"]).await?;
+    ensure!(before != after, "..data has not moved: {before}");
+    let directories = namespace.exec("app", "app", &["sh", "-c", "ls -d /etc/creds/..20* | wc -l"]).await?;
+    ensure!(directories == "1\n", "old versions are left behind: {directories}");
+    Ok(())
+}
+
+async fn a_reader_in_a_loop_never_sees_a_mix_of_two_versions(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let namespace = setting.namespace();
+    let version = |number: u32| json!({"a": format!("{number}"), "password": format!("{number}")});
+    setting.put("db", version(0)).await?;
+    let binding = format!("{{dataFrom: ['{}'], refreshInterval: 1s}}", setting.reference("db"));
+    namespace.apply(&pod(&binding)).await?;
+    namespace.wait_until_ready("app").await?;
+    // One directory is one version: both files are read through the directory that ..data named at one moment.
+    let reader = "while ! grep -q 3 /etc/creds/a; do \
+                  d=$(readlink /etc/creds/..data); \
+                  a=$(cat /etc/creds/$d/a 2>/dev/null) && b=$(cat /etc/creds/$d/password 2>/dev/null) || continue; \
+                  [ \"$a\" = \"$b\" ] || { echo \"mixed: $a $b\"; exit 1; }; \
+                  [ -n \"$a\" ] || { echo empty; exit 1; }; \
+                  done; echo never mixed";
+    let writer = async {
+        for number in 1..=3 {
+            setting.put("db", version(number)).await?;
+            let seen = format!("{number}");
+            namespace.wait_for_output("app", "app", &["cat", "/etc/creds/a"], &seen).await?;
+        }
+        Ok(())
+    };
+    let loops = ["sh", "-c", reader];
+    let (read, ()) = tokio::try_join!(namespace.exec("app", "app", &loops), writer)?;
+    ensure!(read == "never mixed\n", "{read}");
+    Ok(())
+}
+
+async fn an_unchanged_value_moves_nothing(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let namespace = setting.namespace();
+    setting.put("db", json!({"password": "same"})).await?;
+    let binding = format!("{{dataFrom: ['{}'], refreshInterval: 1s}}", setting.reference("db"));
+    namespace.apply(&pod(&binding)).await?;
+    namespace.wait_until_ready("app").await?;
+    let link = namespace.exec("app", "app", &["readlink", "/etc/creds/..data"]).await?;
+    let reads = setting.reads("db")?;
+    setting.put("db", json!({"password": "same"})).await?;
+    wait::until("three more reads of the key", async || {
+        let now = setting.reads("db")?;
+        Ok(if now >= reads + 3 { Seen::Met(()) } else { Seen::NotYet(format!("{now} reads, {reads} before")) })
+    })
+    .await?;
+    let now = namespace.exec("app", "app", &["readlink", "/etc/creds/..data"]).await?;
+    ensure!(now == link, "..data moved from {link} to {now} for the same value");
+    Ok(())
+}
+
+async fn container_b_sees_nothing_of_the_secret_of_container_a(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let namespace = setting.namespace();
+    setting.put("a", json!({"password": "of-a-alone"})).await?;
+    setting.put("b", json!({"password": "of-b-alone"})).await?;
+    namespace
+        .apply(&format!(
+            r"
+apiVersion: v1
+kind: Pod
+metadata:
+  name: app
+  annotations: {{secret.alcove.dev/a: '{}', secret.alcove.dev/b: '{}'}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: a
+    image: localhost/busybox:test
+    command: [sleep, '1000000']
+    env: [{{name: PASSWORD, valueFrom: {{secretKeyRef: {{name: a, key: password}}}}}}]
+    volumeMounts: [{{name: a, mountPath: /secret}}]
+  - name: b
+    image: localhost/busybox:test
+    command: [sleep, '1000000']
+    env: [{{name: PASSWORD, valueFrom: {{secretKeyRef: {{name: b, key: password}}}}}}]
+    volumeMounts: [{{name: b, mountPath: /secret}}]
+  volumes:
+  - {{name: a, secret: {{secretName: a}}}}
+  - {{name: b, secret: {{secretName: b}}}}
+",
+            setting.reference("a"),
+            setting.reference("b")
+        ))
+        .await?;
+    namespace.wait_until_ready("app").await?;
+    for (container, own, foreign) in [("a", "of-a-alone", "of-b-alone"), ("b", "of-b-alone", "of-a-alone")] {
+        let file = namespace.exec("app", container, &["cat", "/secret/password"]).await?;
+        ensure!(file == own, "{file}");
+        // Everything that the container can read: its file systems but the kernel's, its mounts, its environment.
+        let search = format!("grep -rlF '{foreign}' / --exclude-dir=proc --exclude-dir=sys 2>/dev/null; tr '\\000' '\\n' </proc/1/environ | grep -F '{foreign}'; true");
+        let found = namespace.exec("app", container, &["sh", "-c", &search]).await?;
+        ensure!(found.is_empty(), "container {container} sees the other's value: {found}");
+        let mounts = namespace.exec("app", container, &["cat", "/proc/mounts"]).await?;
+        ensure!(!mounts.contains("alcove"), "a volume of the sidecar is mounted in {container}:\n{mounts}");
+    }
+    Ok(())
+}
+
+async fn a_pod_created_before_its_secret_starts_when_the_secret_is_there(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let namespace = setting.namespace();
+    let binding = format!("{{data: {{password: '{}#password'}}}}", setting.reference("late"));
+    namespace.apply(&pod(&binding)).await?;
+    namespace
+        .wait_for("app", "the missing key is named in the Pod's status", |pod| {
+            Ok(serde_json::to_string(pod)?.contains("late"))
+        })
+        .await?;
+    setting.put("late", json!({"password": "at last"})).await?;
+    namespace.wait_until_ready("app").await?;
+    namespace.wait_for_output("app", "app", &["cat", "/etc/creds/password"], "at last").await
+}
+
+async fn an_immutable_secret_is_read_once(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let namespace = setting.namespace();
+    setting.put("db", json!({"password": "first"})).await?;
+    setting.put("other", json!({"x": "y"})).await?;
+    let binding = format!("{{dataFrom: ['{}'], refreshInterval: 1s, immutable: true}}", setting.reference("db"));
+    let clock = format!("{{dataFrom: ['{}'], refreshInterval: 1s}}", setting.reference("other"));
+    let manifest = pod(&binding)
+        .replace("annotations: {", &format!("annotations: {{secret.alcove.dev/clock: {}, ", json!(clock)))
+        .replace("  volumes:\n", "  volumes:\n  - {name: clock, secret: {secretName: clock}}\n");
+    namespace.apply(&manifest).await?;
+    namespace.wait_until_ready("app").await?;
+    setting.put("db", json!({"password": "second"})).await?;
+    let start = setting.reads("other")?;
+    wait::until("three refreshes of the other key", async || {
+        let now = setting.reads("other")?;
+        Ok(if now >= start + 3 { Seen::Met(()) } else { Seen::NotYet(format!("{now} reads")) })
+    })
+    .await?;
+    ensure!(setting.reads("db")? == 1, "an immutable key was read {} times", setting.reads("db")?);
+    namespace.wait_for_output("app", "app", &["cat", "/etc/creds/password"], "first").await
+}
+
+async fn each_key_is_read_once_however_many_places_use_it(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let namespace = setting.namespace();
+    setting.put("db", json!({"username": "u", "password": "p"})).await?;
+    let binding = format!(
+        "{{data: {{user: '{0}#username', password: '{0}#password', again: '{0}#password'}}, refreshInterval: 0s}}",
+        setting.reference("db")
+    );
+    let tokens = setting.vault().token_count().await?;
+    namespace.apply(&pod(&binding)).await?;
+    namespace.wait_until_ready("app").await?;
+    ensure!(setting.reads("db")? == 1, "one key was read {} times", setting.reads("db")?);
+    let logins = setting.vault().requests("update", "auth/kubernetes/login")?;
+    ensure!(logins >= 1, "the audit log shows no login");
+    namespace.delete("pod", "app").await?;
+    wait::until("the login token to be revoked", async || {
+        let now = setting.vault().token_count().await?;
+        // Other tests log in and out at the same time: only a count that falls back to where it was proves a revocation.
+        Ok(if now <= tokens { Seen::Met(()) } else { Seen::NotYet(format!("{now} tokens, {tokens} before")) })
+    })
+    .await
+}
+
+async fn a_job_with_the_sidecar_completes(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let namespace = setting.namespace();
+    setting.put("db", json!({"password": "for a job"})).await?;
+    namespace
+        .apply(&format!(
+            r"
+apiVersion: batch/v1
+kind: Job
+metadata: {{name: work}}
+spec:
+  backoffLimit: 0
+  template:
+    metadata:
+      annotations: {{secret.alcove.dev/db-creds: '{}'}}
+    spec:
+      restartPolicy: Never
+      containers:
+      - name: work
+        image: localhost/busybox:test
+        command: [sh, -c, 'grep -q job /etc/creds/password']
+        volumeMounts: [{{name: creds, mountPath: /etc/creds}}]
+      volumes:
+      - {{name: creds, secret: {{secretName: db-creds}}}}
+",
+            setting.reference("db")
+        ))
+        .await?;
+    namespace.kubectl(&["wait", "--for=condition=Complete", "job/work", "--timeout=120s"]).await.map(drop)
+}
+
+async fn a_pod_runs_in_a_namespace_that_enforces_restricted(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let namespace = setting.namespace();
+    namespace.label("pod-security.kubernetes.io/enforce=restricted").await?;
+    setting.put("db", json!({"password": "restricted"})).await?;
+    let hardened = pod(&setting.reference("db")).replace(
+        "    image: localhost/busybox:test\n",
+        "    image: localhost/busybox:test\n    securityContext: {runAsNonRoot: true, runAsUser: 1000, \
+         allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}, seccompProfile: {type: RuntimeDefault}}\n",
+    );
+    namespace.apply(&hardened).await?;
+    namespace.wait_until_ready("app").await?;
+    namespace.wait_for_output("app", "app", &["cat", "/etc/creds/password"], "restricted").await
+}
+
+async fn a_kubernetes_store_serves_a_secret_of_another_namespace(test: Test) -> Result<()> {
+    test.alcove().await?;
+    let (namespace, source) = (test.namespace(), test.another_namespace("source").await?);
+    source
+        .apply(&format!(
+            r"
+apiVersion: v1
+kind: Secret
+metadata: {{name: mysql}}
+stringData: {{password: from another namespace}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{name: read}}
+rules: [{{apiGroups: [''], resources: [secrets], resourceNames: [mysql], verbs: [get]}}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: read}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: read}}
+subjects: [{{kind: ServiceAccount, name: default, namespace: {}}}]
+",
+            namespace.name()
+        ))
+        .await?;
+    namespace
+        .apply(&format!(
+            r"
+apiVersion: alcove.dev/v1alpha1
+kind: ExternalStore
+metadata: {{name: shared}}
+spec: {{provider: {{kubernetes: {{remoteNamespace: {}}}}}}}
+---
+apiVersion: alcove.dev/v1alpha1
+kind: SecretPolicy
+metadata: {{name: default}}
+spec:
+  serviceAccounts: [default]
+  allow: [{{store: {{kind: ExternalStore, name: shared}}, keys: [mysql]}}]
+",
+            source.name()
+        ))
+        .await?;
+    namespace.apply(&pod("shared:mysql")).await?;
+    namespace.wait_until_ready("app").await?;
+    namespace.wait_for_output("app", "app", &["cat", "/etc/creds/password"], "from another namespace").await
+}
+
+async fn everything_in_one_apply_with_a_bare_pod(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    setting.put("db", json!({"password": "at once"})).await?;
+    for round in 0..10 {
+        let namespace = setting.namespace();
+        // The annotation names nothing: the binding arrives in the same file as the Pod, one line before it.
+        let manifest = format!(
+            "{}\n---\n{}",
+            json!({
+                "apiVersion": "alcove.dev/v1alpha1",
+                "kind": "SecretBinding",
+                "metadata": {"name": format!("fresh-{round}")},
+                "spec": {"dataFrom": [setting.reference("db")]},
+            }),
+            pod("BINDING")
+                .replace("{secret.alcove.dev/db-creds: \"BINDING\"}", "{alcove.dev/inject: 'true'}")
+                .replace("db-creds", &format!("fresh-{round}"))
+                .replace("name: app\n  annotations", &format!("name: app-{round}\n  annotations"))
+        );
+        namespace.apply(&manifest).await?;
+        let pod = format!("app-{round}");
+        let containers =
+            namespace.kubectl(&["get", "pod", &pod, "-o", "jsonpath={.spec.initContainers[*].name}"]).await?;
+        ensure!(containers == "alcove-sidecar", "round {round}: the Pod was left as it is, and would wait for ever");
+        namespace.kubectl(&["delete", "pod", &pod, "--wait=false"]).await?;
+    }
+    Ok(())
+}
+
+async fn a_sub_path_of_a_file_shows_the_newest_value_after_a_restart(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let namespace = setting.namespace();
+    setting.put("db", json!({"password": "first"})).await?;
+    let binding = format!("{{dataFrom: ['{}'], refreshInterval: 1s}}", setting.reference("db"));
+    let manifest = pod(&binding)
+        .replace("[sleep, '1000000']", "[sh, -c, 'trap \"exit 0\" TERM; while :; do sleep 1; done']")
+        .replace(
+            "volumeMounts: [{name: creds, mountPath: /etc/creds}]",
+            "volumeMounts: [{name: creds, mountPath: /etc/creds}, {name: creds, mountPath: /etc/pass, subPath: password}]",
+        );
+    namespace.apply(&manifest).await?;
+    namespace.wait_until_ready("app").await?;
+    setting.put("db", json!({"password": "second"})).await?;
+    namespace.wait_for_output("app", "app", &["cat", "/etc/creds/password"], "second").await?;
+    // As with a real Secret: the mount is bound to the old file, which stays readable.
+    let bound = namespace.exec("app", "app", &["cat", "/etc/pass"]).await?;
+    ensure!(bound == "first", "{bound}");
+    namespace.exec("app", "app", &["kill", "1"]).await?;
+    namespace.wait_for_output("app", "app", &["cat", "/etc/pass"], "second").await
+}

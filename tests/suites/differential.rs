@@ -1,0 +1,189 @@
+//! The measure of success is the kubelet itself: a Pod run with real Secrets and the same Pod run through Alcove see the
+//! same paths, links, bytes, modes, owners and environment.
+//!
+//! Each file in `differential/pods` is one Pod. What may differ is what `normalised` takes out, and nothing else:
+//!
+//! * the owner of a file: root where the kubelet writes, the user of the sidecar where Alcove does (docs/operations.md);
+//! * the group of a file in a Pod without `fsGroup`, for the same reason.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use alcove_tests::image::{self, Image};
+use alcove_tests::namespace::Namespace;
+use alcove_tests::suite::{Test, Trial, claim, title};
+use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use crate::setting::Setting;
+
+pub(crate) fn tests() -> Vec<Trial> {
+    let cases = cases();
+    assert!(cases.len() >= 25, "the Pods of the differential test are missing: {cases:?}");
+    cases.into_iter().map(|path| claim(&title(module_path!(), &claim_name(&path)), |test| same_either_way(test, path))).collect()
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("suites/differential")
+}
+
+fn cases() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder().join("pods")).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+fn claim_name(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    stem.replace('-', "_")
+}
+
+async fn same_either_way(test: Test, path: PathBuf) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    test.node().load(&probe()?).await?;
+    let real = test.another_namespace("real").await?;
+    for (name, data) in secrets() {
+        real.apply(&secret(name, &data).to_string()).await?;
+        setting.put(name, data).await?;
+        setting.namespace().apply(&binding(&setting, name).to_string()).await?;
+    }
+    setting.namespace().apply(&binding(&setting, "absent").to_string()).await?;
+    let pod = read_pod(&path)?;
+    let mut injected = pod.clone();
+    injected["metadata"]["annotations"] = json!({"alcove.dev/inject": "true"});
+    for (namespace, pod) in [(&real, &pod), (setting.namespace(), &injected)] {
+        namespace.apply(SETTINGS).await?;
+        namespace.apply(&pod.to_string()).await?;
+    }
+    let with_secrets = dumps(&real, &pod).await?;
+    let through_alcove = dumps(setting.namespace(), &pod).await?;
+    ensure!(
+        with_secrets == through_alcove,
+        "with real Secrets:\n{}\n\nthrough Alcove:\n{}",
+        with_secrets.join("\n"),
+        through_alcove.join("\n")
+    );
+    let listed = setting.namespace().kubectl(&["get", "secrets", "-o", "name"]).await?;
+    ensure!(listed.is_empty(), "Secrets exist in the namespace that Alcove serves: {listed}");
+    Ok(())
+}
+
+/// A ConfigMap for projected volumes.
+const SETTINGS: &str = "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {color: blue, password: not-a-secret}}";
+
+/// The content of every Secret, base64 as Kubernetes keeps it. Vault keeps the same text, and the binding decodes it.
+fn secrets() -> BTreeMap<&'static str, Value> {
+    let encoded = |pairs: &[(&str, &[u8])]| {
+        let fields: Map<String, Value> =
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), STANDARD.encode(value).into())).collect();
+        Value::Object(fields)
+    };
+    let all_bytes: Vec<u8> = (0..=u8::MAX).collect();
+    BTreeMap::from([
+        ("db", encoded(&[("username", b"admin"), ("password", b"s3cr3t with blanks")])),
+        ("second", encoded(&[("password", b"another"), ("extra", b"more")])),
+        ("binary", encoded(&[("all-bytes", &all_bytes)])),
+        ("dotted", encoded(&[("connection.string", b"x"), ("a-b", b"y"), ("UPPER", b"z"), ("1st", b"digit")])),
+        ("lines", encoded(&[("text", b"first\n  # second = \"x\"\n\n\tlast\n")])),
+        (
+            "difficult",
+            encoded(&[
+                (".hidden", b"dot"),
+                ("empty", b""),
+                ("newline", b"\n"),
+                ("crlf", b"a\r\nb"),
+                ("quote", b"it's"),
+                ("byte-order-mark", b"\xef\xbb\xbftext"),
+                ("json", b"{\"b\":1.0,\"a\":1e400}"),
+            ]),
+        ),
+    ])
+}
+
+fn secret(name: &str, data: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data})
+}
+
+fn binding(setting: &Setting<'_>, name: &str) -> Value {
+    let known = secrets();
+    let keys = known.get(name).and_then(Value::as_object).map(|data| data.keys().cloned().collect());
+    // Nobody has the Secret `absent`, and its binding says so.
+    let keys: Vec<String> = keys.unwrap_or_else(|| vec!["nothing".to_owned()]);
+    let data: Map<String, Value> = keys
+        .into_iter()
+        .map(|key| {
+            let pointer = format!("{}#{key}", setting.reference(name));
+            (key, json!({"ref": pointer, "encoding": "base64"}))
+        })
+        .collect();
+    json!({
+        "apiVersion": "alcove.dev/v1alpha1",
+        "kind": "SecretBinding",
+        "metadata": {"name": name},
+        "spec": {"data": data, "optional": name == "absent"},
+    })
+}
+
+fn read_pod(path: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let mut pod: Value = serde_saphyr::from_str_with_options(&text, serde_saphyr::options! { legacy_octal_numbers: true })
+        .with_context(|| format!("reading {}", path.display()))?;
+    pod["apiVersion"] = "v1".into();
+    pod["kind"] = "Pod".into();
+    pod["metadata"] = json!({"name": "app"});
+    pod["spec"]["terminationGracePeriodSeconds"] = 0.into();
+    Ok(pod)
+}
+
+/// What the containers of the Pod have printed, those that Alcove adds left out.
+async fn dumps(namespace: &Namespace, pod: &Value) -> Result<Vec<String>> {
+    namespace.wait_until_ready("app").await?;
+    let mut lines = Vec::new();
+    for list in ["initContainers", "containers"] {
+        for container in pod["spec"][list].as_array().into_iter().flatten() {
+            let name = container["name"].as_str().unwrap_or_default();
+            let log = namespace.wait_for_log("app", name, "dump complete").await?;
+            lines.extend(log.lines().map(|line| format!("{name}: {}", normalised(line, pod))));
+        }
+    }
+    Ok(lines)
+}
+
+/// A line of a dump without what is documented to differ: who owns what Alcove writes.
+fn normalised(line: &str, pod: &Value) -> String {
+    let fields: Vec<&str> = line.split('|').collect();
+    let ([kind, mode, _owner, rest], true) = (fields.as_slice(), is_delivered(line, pod)) else { return line.to_owned() };
+    let target = rest.split_once(' ').map_or("", |(_, target)| target);
+    let group = match pod["spec"]["securityContext"]["fsGroup"].as_u64() {
+        Some(_) => rest.split_once(' ').map_or("", |(group, _)| group),
+        None => "GROUP",
+    };
+    format!("{kind}|{mode}|OWNER|{group} {target}")
+}
+
+/// Whether a line is about something below a mount that Alcove fills.
+fn is_delivered(line: &str, pod: &Value) -> bool {
+    let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+    let mut replaced = volumes.filter(|volume| {
+        let sources = volume["projected"]["sources"].as_array().into_iter().flatten();
+        volume.get("secret").is_some() || sources.into_iter().any(|source| source.get("secret").is_some())
+    });
+    replaced.any(|volume| {
+        let containers = ["initContainers", "containers"].into_iter().flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
+        let mut mounts = containers.flat_map(|container| container["volumeMounts"].as_array().into_iter().flatten());
+        mounts.any(|mount| {
+            let path = mount["mountPath"].as_str().unwrap_or_default();
+            mount["name"] == volume["name"] && line.starts_with(&format!("path {path}"))
+        })
+    })
+}
+
+/// The image of the probes: a shell, the usual small programs, and `dump`.
+fn probe() -> Result<Image> {
+    let mut recipe = image::busybox_recipe()?;
+    recipe.file("bin/dump", std::fs::read(folder().join("dump.sh"))?, 0o755);
+    image::pack("localhost/probe:test", &recipe)
+}

@@ -1,0 +1,118 @@
+//! From what is decided to what is answered.
+
+use alcove_injection::decision::{Context, Decision, Plan, Refusal, Skip};
+use alcove_injection::validate::{Allowance, Verdict};
+use alcove_injection::{Denied, Grant};
+use alcove_injection::{decide, validate};
+
+use super::question::{About, Question};
+use super::record::{Outcome as Became, Record};
+use crate::review::{Answer, Outcome, Status};
+
+/// What audit logs record of what a Pod may mount.
+const GRANTS: &str = "grants";
+/// What audit logs record of what a Pod may not mount.
+const DENIED: &str = "denied";
+
+/// What was decided, and whether a fresh look at the cluster may change it.
+#[derive(Debug)]
+pub(super) struct Judgement {
+    decision: Decided,
+    pub absent: bool,
+}
+
+#[derive(Debug)]
+enum Decided {
+    Inject(Plan),
+    Allow { reason: &'static str, warnings: Vec<String> },
+    Deny(Refusal),
+    Unavailable,
+}
+
+/// What is said where "not found" might only be "not found yet".
+const UNAVAILABLE: &str = "what this Pod depends on is not known yet, and the API server did not answer in time when \
+                           alcove-webhook asked for it; apply again";
+
+impl Judgement {
+    /// Asks the question.
+    pub(super) fn of(question: &Question, context: &Context<'_>) -> Self {
+        match &question.about {
+            About::Injection => Self::from(decide(&question.pod, context)),
+            About::Creation => Self::from(validate(None, &question.pod, context)),
+            About::Change(old) => Self::from(validate(Some(old), &question.pod, context)),
+        }
+    }
+
+    /// The same, unless it allows something although not everything was known: what is missing might forbid it.
+    pub(super) fn or_unavailable(self) -> Self {
+        match self.decision {
+            Decided::Deny(_) | Decided::Unavailable => self,
+            Decided::Inject(_) | Decided::Allow { .. } => Self { decision: Decided::Unavailable, ..self },
+        }
+    }
+
+    /// The answer, and what is recorded of it.
+    pub(super) fn into_answer(self, question: &Question) -> (Answer, Record) {
+        let record = |outcome, reason| Record::of(&question.pod, outcome, reason);
+        let answer = |outcome| Answer::new(&question.uid, outcome);
+        match self.decision {
+            Decided::Inject(Plan { patch, warnings, grants, .. }) => {
+                // An empty patch is the second call for a Pod that the first one has changed.
+                let reason = if patch.is_empty() { "unchanged" } else { "changed" };
+                let grants: Vec<String> = grants.iter().map(granted).collect();
+                let mut answer = Answer { warnings, ..answer(Outcome::Patched(patch)) };
+                answer.record(GRANTS, &grants);
+                (answer, record(Became::Injected, reason).with_grants(grants))
+            }
+            Decided::Allow { reason, warnings } => {
+                (Answer { warnings, ..answer(Outcome::Allowed) }, record(Became::Allowed, reason))
+            }
+            Decided::Deny(refusal) => {
+                let denied: Vec<String> = refusal.denied.iter().map(refused).collect();
+                let outcome = Outcome::Denied { status: status(&refusal), message: refusal.to_string() };
+                let mut answer = Answer { warnings: refusal.warnings, ..answer(outcome) };
+                answer.record(DENIED, &denied);
+                (answer, record(Became::Denied, refusal.reason.as_str()).with_denied(denied))
+            }
+            Decided::Unavailable => {
+                let outcome = Outcome::Denied { status: Status::Unavailable, message: UNAVAILABLE.to_owned() };
+                (answer(outcome), record(Became::Denied, "unavailable"))
+            }
+        }
+    }
+}
+
+impl From<Decision> for Judgement {
+    fn from(decision: Decision) -> Self {
+        match decision {
+            Decision::Inject(plan) => Self { absent: plan.absent, decision: Decided::Inject(plan) },
+            Decision::Skip(Skip { reason, warnings, absent }) => {
+                Self { decision: Decided::Allow { reason: reason.as_str(), warnings }, absent }
+            }
+            Decision::Deny(refusal) => Self { absent: refusal.absent, decision: Decided::Deny(refusal) },
+        }
+    }
+}
+
+impl From<Verdict> for Judgement {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Allow(Allowance { warnings, absent }) => {
+                Self { decision: Decided::Allow { reason: "valid", warnings }, absent }
+            }
+            Verdict::Deny(refusal) => Self { absent: refusal.absent, decision: Decided::Deny(refusal) },
+        }
+    }
+}
+
+fn status(refusal: &Refusal) -> Status {
+    if refusal.reason.status_code() == 403 { Status::Forbidden } else { Status::Invalid }
+}
+
+fn granted(Grant { secret, store_kind, store, key, by }: &Grant) -> String {
+    format!("{secret}: {store_kind} {store}, {key}, by {by}")
+}
+
+fn refused(Denied { secret, store_kind, store, key, .. }: &Denied) -> String {
+    format!("{secret}: {store_kind} {store}, {key}")
+}

@@ -1,0 +1,94 @@
+//! What the log and the metrics say of an answer: names and reasons, and never a value.
+
+use alcove_injection::pod::Pod;
+
+use crate::args::Webhook;
+use crate::metrics::Metrics;
+
+/// One answer, for the log and the metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    namespace: String,
+    pod: String,
+    service_account: String,
+    outcome: Outcome,
+    reason: &'static str,
+    grants: Vec<String>,
+    denied: Vec<String>,
+}
+
+/// What became of a review.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The object is left as it is.
+    #[default]
+    Allowed,
+    /// The Pod gets its secrets.
+    Injected,
+    /// The object is refused.
+    Denied,
+}
+
+impl Outcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Injected => "injected",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+impl Record {
+    pub(super) fn of(pod: &Pod, outcome: Outcome, reason: &'static str) -> Self {
+        Self {
+            namespace: pod.namespace().to_owned(),
+            pod: pod.display_name(),
+            service_account: pod.service_account().to_owned(),
+            outcome,
+            reason,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn with_grants(self, grants: Vec<String>) -> Self {
+        Self { grants, ..self }
+    }
+
+    pub(super) fn with_denied(self, denied: Vec<String>) -> Self {
+        Self { denied, ..self }
+    }
+
+    /// A review that nothing was to be judged in.
+    pub(super) fn unconcerned(namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), reason: "unconcerned", ..Self::default() }
+    }
+
+    /// A review that could be answered and not judged.
+    #[must_use]
+    pub fn incomplete() -> Self {
+        Self { outcome: Outcome::Denied, reason: "incomplete-review", ..Self::default() }
+    }
+
+    /// Tells the log and the metrics.
+    pub fn note(&self, webhook: Webhook, metrics: &Metrics) {
+        metrics.admission(webhook.as_str(), self.outcome.as_str(), self.reason);
+        let Self { namespace, pod, service_account, outcome, reason, grants, denied } = self;
+        tracing::info!(
+            webhook = webhook.as_str(),
+            namespace,
+            pod,
+            service_account,
+            outcome = outcome.as_str(),
+            reason,
+            grants = list(grants),
+            denied = list(denied),
+            "review answered"
+        );
+    }
+}
+
+/// Nothing rather than an empty list.
+fn list(entries: &[String]) -> Option<String> {
+    (!entries.is_empty()).then(|| entries.join("; "))
+}

@@ -1,0 +1,149 @@
+//! Reading past the watches: when something is not known, it may only not have arrived yet.
+//!
+//! A namespace, its binding, its policy and a Pod may all come from one `kubectl apply`; the Pod is under review before
+//! the watches have seen the rest. What is read here was read after the review began, so "not found" is true then.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use kube::Client;
+use kube::api::{Api, DynamicObject, ListParams};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::{Objects, document, resource};
+use crate::metrics::Metrics;
+use crate::objects::{Item, Kind};
+
+/// Reads of what a namespace's reviews depend on, shared by all reviews that wait for the same.
+pub struct Live {
+    client: Client,
+    objects: Objects,
+    flights: SyncMutex<HashMap<String, Arc<Flight>>>,
+    timeout: Duration,
+    metrics: Arc<Metrics>,
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The client has no form of its own.
+        formatter.debug_struct("Live").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+/// The reads of one namespace, one after the other.
+#[derive(Debug, Default)]
+struct Flight {
+    begun: AtomicU64,
+    /// How the last read ended.
+    outcome: Mutex<Outcome>,
+}
+
+/// How a read ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing that the watches had not delivered.
+    #[default]
+    Unchanged,
+    /// Something new: it is worth asking again.
+    Changed,
+    /// The API server did not answer, or not in time.
+    Failed,
+}
+
+impl Outcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Changed => "changed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Live {
+    /// Reads take at most `timeout`.
+    #[must_use]
+    pub fn new(client: Client, objects: Objects, timeout: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { client, objects, flights: SyncMutex::default(), timeout, metrics }
+    }
+
+    /// Brings the objects that Pods of `namespace` depend on up to date, by a read that begins now or later.
+    pub async fn read(&self, namespace: &str) -> Outcome {
+        let flight = self.flight(namespace);
+        let outcome = timeout(self.timeout, self.join(&flight, namespace)).await.unwrap_or(Outcome::Failed);
+        drop(flight);
+        self.forget(namespace);
+        outcome
+    }
+
+    /// Takes part in the next read: one under way may have passed what this review needs already.
+    async fn join(&self, flight: &Flight, namespace: &str) -> Outcome {
+        let seen = flight.begun.load(Ordering::SeqCst);
+        let mut outcome = flight.outcome.lock().await;
+        if flight.begun.load(Ordering::SeqCst) == seen {
+            flight.begun.fetch_add(1, Ordering::SeqCst);
+            // If this review gives up waiting, the next one must not believe an older outcome.
+            *outcome = Outcome::Failed;
+            *outcome = self.fetch(namespace).await;
+            self.metrics.live_read(outcome.as_str());
+        }
+        *outcome
+    }
+
+    async fn fetch(&self, namespace: &str) -> Outcome {
+        let lists = Kind::ALL.map(|kind| self.list(kind, namespace));
+        match try_join_all(lists).await {
+            Ok(lists) => self.keep(lists.into_iter().flatten()),
+            Err(error) => {
+                tracing::warn!(namespace, error = crate::report::chain(&error), "failed to read past the watches");
+                Outcome::Failed
+            }
+        }
+    }
+
+    async fn list(&self, kind: Kind, namespace: &str) -> kube::Result<Vec<(Item, u64)>> {
+        let resource = resource(kind);
+        let client = self.client.clone();
+        let api: Api<DynamicObject> = if kind.is_namespaced() {
+            Api::namespaced_with(client, namespace, &resource)
+        } else {
+            Api::all_with(client, &resource)
+        };
+        let parameters = match kind {
+            Kind::Namespace => ListParams::default().fields(&format!("metadata.name={namespace}")),
+            _ => ListParams::default(),
+        };
+        let documents = api.list(&parameters).await?.items.into_iter().map(|object| document(&resource, object));
+        let items = documents.filter_map(|(document, version)| Some((Item::delivered(kind, &document).ok()?, version)));
+        Ok(items.collect())
+    }
+
+    fn keep(&self, items: impl Iterator<Item = (Item, u64)>) -> Outcome {
+        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        let mut outcome = Outcome::Unchanged;
+        for (item, version) in items {
+            if objects.read(item, version) {
+                outcome = Outcome::Changed;
+            }
+        }
+        outcome
+    }
+
+    fn flight(&self, namespace: &str) -> Arc<Flight> {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(flights.entry(namespace.to_owned()).or_default())
+    }
+
+    /// Nobody keeps reads of namespaces for which no review waits.
+    fn forget(&self, namespace: &str) {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        if flights.get(namespace).is_some_and(|flight| Arc::strong_count(flight) == 1) {
+            flights.remove(namespace);
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What reviews depend on: objects of ours, Namespaces and ServiceAccounts, as documents become them.
+//!
+//! Files and watches deliver the same documents.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use alcove_contract::Problem;
+use alcove_injection::catalog::ServiceAccount;
+use alcove_resources::{Kind as OurKind, Object, ObjectName};
+use serde_json::Value;
+
+mod view;
+
+pub use view::View;
+
+/// The kinds that reviews depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Its labels count.
+    Namespace,
+    /// Its annotations and its lists of Secrets count.
+    ServiceAccount,
+    /// A kind of our group.
+    Ours(OurKind),
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 8] = [
+        Self::Namespace,
+        Self::ServiceAccount,
+        Self::Ours(OurKind::ExternalStore),
+        Self::Ours(OurKind::ClusterExternalStore),
+        Self::Ours(OurKind::SecretBinding),
+        Self::Ours(OurKind::ClusterSecretBinding),
+        Self::Ours(OurKind::SecretPolicy),
+        Self::Ours(OurKind::ClusterSecretPolicy),
+    ];
+
+    /// The kind as Kubernetes writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespace => "Namespace",
+            Self::ServiceAccount => "ServiceAccount",
+            Self::Ours(kind) => kind.as_str(),
+        }
+    }
+
+    /// Whether objects of the kind live in a namespace.
+    #[must_use]
+    pub const fn is_namespaced(self) -> bool {
+        match self {
+            Self::Namespace => false,
+            Self::ServiceAccount => true,
+            Self::Ours(kind) => kind.is_namespaced(),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// Which object something is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace; empty if its kind has none.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Key {
+    /// Reads which object of `kind` a document is. As for kubectl, a namespace that is not stated is `default`.
+    ///
+    /// # Errors
+    ///
+    /// A document without a name, or with a namespace where there is none.
+    pub fn of(kind: Kind, document: &Value) -> Result<Self, Problem> {
+        let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let name = text("/metadata/name").ok_or_else(|| Problem::new("metadata.name", "is missing"))?;
+        let namespace = match (kind.is_namespaced(), text("/metadata/namespace")) {
+            (true, stated) => stated.unwrap_or("default"),
+            (false, None) => "",
+            (false, Some(stated)) => {
+                let reason = format!("does not belong here: a {kind} has no namespace");
+                return Err(Problem::new("metadata.namespace", reason).with_value(stated));
+            }
+        };
+        Ok(Self { kind, namespace: namespace.to_owned(), name: name.to_owned() })
+    }
+
+    fn object_name(&self, kind: OurKind) -> ObjectName {
+        ObjectName { kind, namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.namespace.as_str() {
+            "" => write!(formatter, "{} {}", self.kind, self.name),
+            namespace => write!(formatter, "{} {namespace}/{}", self.kind, self.name),
+        }
+    }
+}
+
+/// One object that reviews depend on.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Which one it is.
+    pub key: Key,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What an object says.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// An object of ours.
+    Ours(Box<Object>),
+    /// An object of ours that does not fit its kind: whoever depends on it is refused.
+    Unreadable(OurKind, Problem),
+    /// The labels of a namespace.
+    Namespace(BTreeMap<String, String>),
+    /// A ServiceAccount.
+    ServiceAccount(ServiceAccount),
+}
+
+impl Item {
+    /// Reads a document of a file; gives nothing for one that reviews do not depend on.
+    ///
+    /// # Errors
+    ///
+    /// A document that does not fit its kind.
+    pub fn from_document(document: &Value) -> Result<Option<Self>, Problem> {
+        let text = |field: &str| document.get(field).and_then(Value::as_str).unwrap_or_default();
+        let (kind, content) = match (text("apiVersion"), text("kind")) {
+            ("v1", "Namespace") => (Kind::Namespace, namespace(document)),
+            ("v1", "ServiceAccount") => (Kind::ServiceAccount, service_account(document)),
+            _ => match Object::from_value(document)? {
+                None => return Ok(None),
+                Some(object) => (Kind::Ours(object.object_name().kind), Content::Ours(Box::new(object))),
+            },
+        };
+        Ok(Some(Self { key: Key::of(kind, document)?, content }))
+    }
+
+    /// Takes a document that the API server delivers as one of `kind`.
+    ///
+    /// # Errors
+    ///
+    /// A document without a name, which no API server delivers.
+    pub fn delivered(kind: Kind, document: &Value) -> Result<Self, Problem> {
+        let content = match kind {
+            Kind::Namespace => namespace(document),
+            Kind::ServiceAccount => service_account(document),
+            Kind::Ours(kind) => match Object::from_value(document) {
+                Ok(Some(object)) => Content::Ours(Box::new(object)),
+                Ok(None) => Content::Unreadable(kind, Problem::new("apiVersion", "is not alcove.dev/v1alpha1")),
+                Err(problem) => Content::Unreadable(kind, problem),
+            },
+        };
+        Ok(Self { key: Key::of(kind, document)?, content })
+    }
+}
+
+fn namespace(document: &Value) -> Content {
+    Content::Namespace(strings(document, "/metadata/labels"))
+}
+
+fn service_account(document: &Value) -> Content {
+    Content::ServiceAccount(ServiceAccount {
+        annotations: strings(document, "/metadata/annotations"),
+        secrets: names(document, "secrets"),
+        image_pull_secrets: names(document, "imagePullSecrets"),
+    })
+}
+
+fn strings(document: &Value, pointer: &str) -> BTreeMap<String, String> {
+    let fields = document.pointer(pointer).and_then(Value::as_object);
+    let pairs = fields.into_iter().flatten();
+    pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+fn names<C: FromIterator<String>>(document: &Value, field: &str) -> C {
+    let references = document.get(field).and_then(Value::as_array).into_iter().flatten();
+    references.filter_map(|reference| Some(reference.get("name")?.as_str()?.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_of_another_group_is_left_out_and_a_wrong_one_of_ours_is_a_problem() {
+        let other = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}});
+        assert!(Item::from_document(&other).unwrap().is_none());
+        let wrong = json!({"apiVersion": "alcove.dev/v1alpha1", "kind": "SecretPolcy", "metadata": {"name": "a"}});
+        assert!(Item::from_document(&wrong).unwrap_err().to_string().contains("SecretPolicy"));
+    }
+
+    #[test]
+    fn a_wrong_object_that_is_delivered_keeps_its_place_for_whoever_depends_on_it() {
+        let document = json!({
+            "apiVersion": "alcove.dev/v1alpha1",
+            "kind": "SecretPolicy",
+            "metadata": {"name": "a", "namespace": "b"},
+            "spec": {"serviceAccounts": 7},
+        });
+        let item = Item::delivered(Kind::Ours(OurKind::SecretPolicy), &document).unwrap();
+        assert_eq!(item.key.to_string(), "SecretPolicy b/a");
+        assert!(matches!(item.content, Content::Unreadable(OurKind::SecretPolicy, _)));
+    }
+
+    #[test]
+    fn a_cluster_object_in_a_namespace_is_a_problem() {
+        let document = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a", "namespace": "b"}});
+        let problem = Item::from_document(&document).unwrap_err().to_string();
+        assert_eq!(problem, "metadata.namespace: \"b\" does not belong here: a Namespace has no namespace");
+    }
+
+    #[test]
+    fn a_service_account_says_which_secrets_it_may_mount() {
+        let document = json!({
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": "web", "namespace": "shop", "annotations": {"a": "b"}},
+            "secrets": [{"name": "one"}, {"namespace": "nameless"}],
+            "imagePullSecrets": [{"name": "two"}],
+        });
+        let Content::ServiceAccount(account) = Item::from_document(&document).unwrap().unwrap().content else {
+            panic!("not a ServiceAccount")
+        };
+        assert_eq!(account.annotations["a"], "b");
+        assert_eq!((account.secrets.len(), account.image_pull_secrets.len()), (1, 1));
+    }
+}

@@ -1,0 +1,209 @@
+//! The command `serve`: gives the arguments their meaning and runs until told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alcove_certs::files::Watched;
+use anyhow::{Context as _, bail};
+use arc_swap::ArcSwap;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admission::Admission;
+use crate::args::{CertificateArgs, CertificateSource, ListenArgs, ServeArgs};
+use crate::certificates::{self, Presented};
+use crate::cluster::live::Live;
+use crate::cluster::watch::Watch;
+use crate::cluster::{self, Objects, version};
+use crate::files;
+use crate::metrics::Metrics;
+use crate::objects::Kind;
+use crate::readiness::Readiness;
+use crate::server::connection::Transport;
+use crate::server::listener::{Listener, Unserved};
+use crate::server::{self, Context};
+
+mod logging;
+mod managed;
+mod signals;
+
+/// How many threads serve at most: reviews are short, and each thread costs memory.
+const THREADS: usize = 4;
+
+/// The runtime that serves.
+///
+/// # Errors
+///
+/// The system gives no threads.
+pub fn runtime() -> std::io::Result<Runtime> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+    Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// The arguments do not fit each other, a port is taken, files are not in order, or the cluster cannot be reached.
+pub async fn run(arguments: ServeArgs) -> anyhow::Result<()> {
+    logging::install(&arguments.log)?;
+    certificates::install_provider();
+    let process = Process::default();
+    let ports = Ports::open(&arguments.listen, &process.metrics).await?;
+    let admission = if arguments.cluster.resources.is_some() {
+        from_files(&arguments, &process)?
+    } else {
+        in_cluster(&arguments, &process).await?
+    };
+    process.serve(&arguments.listen, ports, admission).await
+}
+
+/// What runs, and what stops it.
+#[derive(Debug)]
+struct Process {
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    presented: Arc<Presented>,
+    /// Everything but the ports: it runs as long as something is served.
+    background: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        let (metrics, readiness) = (Arc::new(Metrics::default()), Readiness::default());
+        let presented = Presented::new(readiness.condition("serving certificate"), Arc::clone(&metrics));
+        Self {
+            metrics,
+            readiness,
+            presented: Arc::new(presented),
+            background: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+}
+
+/// The open ports, at which nothing is served yet.
+struct Ports {
+    reviews: Unserved,
+    observation: Unserved,
+}
+
+impl Ports {
+    async fn open(arguments: &ListenArgs, metrics: &Arc<Metrics>) -> anyhow::Result<Self> {
+        let open = async |address| {
+            let opened = Listener::bind(address, arguments.max_connections, Arc::clone(metrics)).await;
+            opened.with_context(|| format!("cannot listen on {address}"))
+        };
+        Ok(Self { reviews: open(arguments.listen).await?, observation: open(arguments.metrics_listen).await? })
+    }
+}
+
+impl Process {
+    /// Runs `task` until the process stops.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.background.spawn(async move { stop.run_until_cancelled(task).await });
+    }
+
+    /// Serves, and leaves in order: first unready, then no new connections, then nothing in flight, then the rest.
+    async fn serve(self, arguments: &ListenArgs, ports: Ports, admission: Admission) -> anyhow::Result<()> {
+        let closing = CancellationToken::new();
+        let served = self.open(ports, admission, arguments.max_concurrent_reviews, &closing)?;
+        signals::stop().await?;
+        self.leave(arguments.drain_delay.duration()).await;
+        closing.cancel();
+        end_of_connections(served, arguments.drain_timeout.duration()).await;
+        self.end().await;
+        Ok(())
+    }
+
+    /// Serves at both ports.
+    fn open(
+        &self,
+        ports: Ports,
+        admission: Admission,
+        concurrent_reviews: u32,
+        closing: &CancellationToken,
+    ) -> anyhow::Result<JoinHandle<()>> {
+        let (metrics, readiness) = (Arc::clone(&self.metrics), self.readiness.clone());
+        let context = Arc::new(Context::new(admission, metrics, readiness, concurrent_reviews));
+        let tls = Transport::tls(certificates::server_config(Arc::clone(&self.presented))?);
+        tracing::info!(reviews = %ports.reviews.address()?, observation = %ports.observation.address()?, "serving");
+        let observation = ports.observation.with(Transport::Plain, server::observation(Arc::clone(&context)));
+        self.background.spawn(observation.serve(self.stop.clone()));
+        Ok(tokio::spawn(ports.reviews.with(tls, server::reviews(context)).serve(closing.clone())))
+    }
+
+    /// Says that this replica leaves, and serves on until everybody knows.
+    async fn leave(&self, delay: Duration) {
+        self.readiness.leave();
+        tracing::info!(seconds = delay.as_secs_f64(), "leaving: unready, and serving on");
+        sleep(delay).await;
+    }
+
+    /// Ends what runs in the background.
+    async fn end(self) {
+        self.stop.cancel();
+        self.background.close();
+        self.background.wait().await;
+        tracing::info!("ended");
+    }
+}
+
+async fn end_of_connections(served: JoinHandle<()>, patience: Duration) {
+    if timeout(patience, served).await.is_err() {
+        tracing::warn!("connections were still open at the end");
+    }
+}
+
+fn from_files(arguments: &ServeArgs, process: &Process) -> anyhow::Result<Admission> {
+    let Some(directory) = &arguments.cluster.resources else { bail!("--resources is missing") };
+    let view = files::load(directory).context("the objects are not in order")?;
+    let mut watched = watched(&arguments.certificates)?;
+    certificates::files::look(&mut watched, &process.presented)?;
+    process.spawn(certificates::files::follow(watched, Arc::clone(&process.presented)));
+    Ok(Admission::from_files(view, arguments.settings.settings()))
+}
+
+async fn in_cluster(arguments: &ServeArgs, process: &Process) -> anyhow::Result<Admission> {
+    let client = cluster::client(arguments.cluster.kubeconfig.as_deref()).await?;
+    present(arguments, process, &client)?;
+    let objects = Objects::default();
+    for kind in Kind::ALL {
+        let condition = process.readiness.condition(kind.as_str());
+        let watch = Watch::new(kind, Arc::clone(&objects), condition, Arc::clone(&process.metrics));
+        process.spawn(watch.run(client.clone()));
+    }
+    let settings = Arc::new(ArcSwap::from_pointee(arguments.settings.settings()));
+    if arguments.settings.kubernetes_version.is_none() {
+        let condition = process.readiness.condition("version of Kubernetes");
+        process.spawn(version::follow(client.clone(), Arc::clone(&settings), condition));
+    }
+    let patience = arguments.cluster.live_read_timeout.duration();
+    let live = Live::new(client, Arc::clone(&objects), patience, Arc::clone(&process.metrics));
+    Ok(Admission::in_cluster(objects, settings, live))
+}
+
+fn present(arguments: &ServeArgs, process: &Process, client: &kube::Client) -> anyhow::Result<()> {
+    let chosen = &arguments.certificates;
+    match chosen.certificates {
+        CertificateSource::SelfManaged if chosen.tls_cert.is_none() => {
+            managed::spawn(chosen, &arguments.cluster.namespace, process, client)
+        }
+        CertificateSource::SelfManaged | CertificateSource::Files | CertificateSource::CertManager => {
+            process.spawn(certificates::files::follow(watched(chosen)?, Arc::clone(&process.presented)));
+            Ok(())
+        }
+    }
+}
+
+fn watched(arguments: &CertificateArgs) -> anyhow::Result<Watched> {
+    match (&arguments.tls_cert, &arguments.tls_key) {
+        (Some(certificate), Some(key)) => Ok(Watched::of_files(certificate, key)),
+        _ => bail!("certificates from files need --tls-cert and --tls-key"),
+    }
+}
