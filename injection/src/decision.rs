@@ -4,9 +4,11 @@
 //! that an earlier call has changed is put back and judged anew, so that asking twice changes nothing, and a Pod made to
 //! look as if it had been changed gains nothing.
 
+mod advice;
 mod eligibility;
 mod findings;
-mod places;
+mod reserved;
+mod unserved;
 
 use crate::bindings::BoundSecrets;
 use crate::catalog::Catalog;
@@ -22,7 +24,7 @@ use json_patch::Patch;
 use std::fmt;
 
 pub(crate) use findings::Findings;
-pub(crate) use places::reserved;
+pub(crate) use reserved::reserved;
 
 /// What is known when a Pod is judged.
 #[derive(Clone, Copy, Debug)]
@@ -217,7 +219,7 @@ fn judge(pod: &Pod, annotations: &PodAnnotations, context: &Context<'_>) -> Deci
         return Decision::Skip(findings.into_skip(Reason::NothingBound));
     }
     findings.refuse(RefusalReason::Unsupported, eligibility::platform(original, annotations));
-    findings.refuse(RefusalReason::Unsupported, places::unserved(original, &mentions, &bound, annotations, context));
+    findings.refuse(RefusalReason::Unsupported, unserved::problems(original, &mentions, &bound, annotations, context));
     findings.refuse(RefusalReason::Invalid, kubernetes::violations(original, &bound.names()));
     let requests = Requests::of(original, &mentions, &bound, context, &mut findings);
     let injection =
@@ -227,7 +229,7 @@ fn judge(pod: &Pod, annotations: &PodAnnotations, context: &Context<'_>) -> Deci
         return Decision::Deny(findings.into_refusal(pod, context));
     }
     let patch = inject::difference(pod.document(), &intended);
-    findings.warnings.extend(places::warnings(original, &mentions, &bound));
+    findings.warnings.extend(advice::warnings(original, &mentions, &bound));
     let Findings { warnings, absent, .. } = findings;
     Decision::Inject(Plan { patch, warnings, grants: requests.grants, absent })
 }

@@ -113,8 +113,8 @@ impl Injection<'_> {
         };
         let resources = self.resources(&demand, findings);
         let identity = identity::sources(&self.requests.identity);
-        let resize_policy = self.sidecar.and_then(|found| found.get("resizePolicy")).cloned();
-        Sidecar { settings, configuration, volumes, identity, user, resources, resize_policy }
+        let found = self.sidecar.unwrap_or(&Value::Null);
+        Sidecar { settings, configuration, volumes, identity, user, resources, found }
     }
 
     fn resources(&self, demand: &Demand<'_>, findings: &mut Findings) -> Value {

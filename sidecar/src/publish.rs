@@ -185,7 +185,7 @@ impl Publisher {
     /// Writes a new generation beside the visible one, and gives its name.
     fn write_generation(&self, payload: &Payload<'_>, now: Timestamp) -> io::Result<String> {
         let name = self.make_generation(now)?;
-        let directory = self.open_directory(self.root.as_fd(), &name)?;
+        let directory = open_directory(self.root.as_fd(), &name)?;
         self.changes.set_mode(directory.as_fd(), self.directory_mode)?;
         let mut made = BTreeSet::new();
         for (path, file) in payload {
@@ -212,27 +212,17 @@ impl Publisher {
     }
 
     fn make_subdirectory(&self, generation: BorrowedFd<'_>, path: &str) -> io::Result<()> {
-        let (parent, name) = self.open_parent(generation, path)?;
+        let (parent, name) = open_parent(generation, path)?;
         self.changes.make_directory(parent.as_fd(), name)?;
-        let made = self.open_directory(parent.as_fd(), name)?;
+        let made = open_directory(parent.as_fd(), name)?;
         self.changes.set_mode(made.as_fd(), self.directory_mode)
     }
 
     fn write_file(&self, generation: BorrowedFd<'_>, path: &RelativePath, file: &PayloadFile<'_>) -> io::Result<()> {
-        let (parent, name) = self.open_parent(generation, path.as_str())?;
+        let (parent, name) = open_parent(generation, path.as_str())?;
         let written = self.changes.create_file(parent.as_fd(), name)?;
         self.changes.write(written.as_fd(), file.content)?;
         self.changes.set_mode(written.as_fd(), Mode::from_raw_mode(file.mode.bits()))
-    }
-
-    fn open_parent<'path>(&self, directory: BorrowedFd<'_>, path: &'path str) -> io::Result<(OwnedFd, &'path str)> {
-        let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
-        Ok((self.open_directory(directory, parent)?, name))
-    }
-
-    #[expect(clippy::unused_self, reason = "reads beside the calls that change something")]
-    fn open_directory(&self, directory: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
-        Ok(beneath::open(directory, path, OFlags::RDONLY | OFlags::DIRECTORY)?)
     }
 
     /// The atomic point: before it the old generation is visible, after it the new one.
@@ -296,6 +286,16 @@ impl Publisher {
         let entries = generation::entries(self.root.as_fd(), ".")?;
         self.unlink_names(entries.into_iter().map(|(name, _)| name).filter(|name| !names.contains(name)))
     }
+}
+
+/// Opens the directory that `path` is in; with it comes the last element of `path`.
+fn open_parent<'path>(directory: BorrowedFd<'_>, path: &'path str) -> io::Result<(OwnedFd, &'path str)> {
+    let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+    Ok((open_directory(directory, parent)?, name))
+}
+
+fn open_directory(directory: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
+    Ok(beneath::open(directory, path, OFlags::RDONLY | OFlags::DIRECTORY)?)
 }
 
 /// Opens a directory, if it is on a tmpfs.

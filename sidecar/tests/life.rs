@@ -9,8 +9,14 @@ mod vault;
 use pod::{Pod, Sidecar, until};
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
 use vault::Vault;
+
+/// The user of a sidecar in a Pod that says nothing.
+const USER: u32 = 65532;
+/// An `fsGroup`.
+const GROUP: u32 = 2000;
 
 #[test]
 fn files_and_env_hold_what_vault_holds_and_follow_it() {
@@ -40,14 +46,17 @@ fn files_and_env_hold_what_vault_holds_and_follow_it() {
 }
 
 #[test]
-fn a_pod_waits_for_a_vault_that_comes_late_and_starts_then() {
-    let late = Vault::at_free_port();
-    let pod = Pod::new(&late);
+fn a_pod_waits_for_a_sealed_vault_and_starts_after_unsealing() {
+    let vault = Vault::start();
+    vault.put("kv/app/db", &["username=u", "password=p"]);
+    vault.command(&["operator", "seal"]);
+    let pod = Pod::new(&vault);
+    fs::File::create(pod.path("status/ready")).unwrap();
+    assert!(pod.is_ready(), "as a predecessor left it");
     let _sidecar = pod.start();
     until("the sidecar waits", || pod.log().contains("waiting for store vault"));
     assert!(!pod.is_ready());
-    let _running = late.run();
-    late.put("kv/app/db", &["username=u", "password=p"]);
+    vault.unseal();
     until("the sidecar is ready", || pod.is_ready());
     assert_eq!(pod.read("creds/password"), "p");
     assert!(pod.log().contains("store vault answers again"), "{}", pod.log());
@@ -119,6 +128,24 @@ fn what_the_kubelet_projects_beside_the_secret_is_followed() {
         pod.project("mirror", &[("token", token)]);
         until("the new token is there", || pod.read("creds/token") == token);
         assert_eq!(pod.read("creds/password"), "p", "what the kubelet no longer covers");
+    }
+}
+
+#[test]
+fn without_any_privilege_files_get_the_group_that_the_kubelet_gave_to_the_volume() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let vault = Vault::start();
+    vault.put("kv/app/db", &["username=u", "password=p"]);
+    let pod = Pod::new(&vault).with_fs_group(GROUP);
+    let mut command = pod.command();
+    command.uid(USER).gid(GROUP);
+    let _sidecar = Sidecar::start(command);
+    until("the sidecar is ready", || pod.is_ready());
+    for (path, mode) in [("creds/..data/.", 0o2755), ("creds/conf/.", 0o2755), ("creds/conf/user", 0o440)] {
+        let metadata = fs::metadata(pod.path(path)).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o7777), (USER, GROUP, mode), "{path}");
     }
 }
 

@@ -46,24 +46,30 @@ pub fn pack_static(reference: &str, program: &Path, user: &str) -> Result<Image>
     let mut recipe = Recipe::new([format!("/{name}")], user);
     recipe.file(name, read(program)?, 0o755);
     recipe.file("etc/ssl/certs/ca-certificates.crt", read(Path::new("/etc/ssl/certs/ca-certificates.crt"))?, 0o644);
-    recipe.file("etc/nsswitch.conf", "hosts: files dns\n", 0o644);
-    recipe.file("etc/passwd", "nonroot:x:65532:65532::/:/nonexistent\n", 0o644);
+    for name in ["nsswitch.conf", "passwd"] {
+        recipe.file(format!("etc/{name}"), read(&state::checkout().join("image").join(name))?, 0o644);
+    }
     pack(reference, &recipe)
 }
 
-/// The pause image; compiled once per checkout.
+/// The pause image.
 pub fn pause() -> Result<Image> {
-    let source = state::images().join("pause.c");
-    let program = state::images().join("pause");
-    if !program.exists() {
-        process::write(&source, include_str!("image/pause.c"))?;
+    let mut recipe = Recipe::new(["/pause".to_owned()], "65535:65535");
+    recipe.file("pause", compile("pause", include_str!("image/pause.c"))?, 0o755);
+    pack(PAUSE, &recipe)
+}
+
+/// A statically linked program from one file of C; compiled once per checkout, and again when the source changes.
+pub fn compile(name: &str, source: &str) -> Result<Vec<u8>> {
+    let (text, program) = (state::images().join(format!("{name}.c")), state::images().join(name));
+    let is_current = fs::read_to_string(&text).is_ok_and(|known| known == source) && program.exists();
+    if !is_current {
+        process::write(&text, source)?;
         let mut compiler = Command::new("cc");
-        compiler.args(["-static", "-Os", "-s", "-o"]).arg(&program).arg(&source);
+        compiler.args(["-static", "-Os", "-s", "-Wall", "-Werror", "-o"]).arg(&program).arg(&text);
         process::run(compiler)?;
     }
-    let mut recipe = Recipe::new(["/pause".to_owned()], "65535:65535");
-    recipe.file("pause", read(&program)?, 0o755);
-    pack(PAUSE, &recipe)
+    read(&program)
 }
 
 /// The busybox image.

@@ -85,12 +85,12 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, rule: Rule) {
 }
 
 async fn review(State(rule): State<Rule>, Json(review): Json<Value>) -> Json<Value> {
-    let patch = rule(&review["request"]["object"]).to_string();
+    let patch = rule(review.pointer("/request/object").unwrap_or(&Value::Null)).to_string();
     Json(json!({
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
         "response": {
-            "uid": review["request"]["uid"],
+            "uid": review.pointer("/request/uid"),
             "allowed": true,
             "patchType": "JSONPatch",
             "patch": STANDARD.encode(patch),

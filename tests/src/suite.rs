@@ -159,7 +159,7 @@ where
     let outcome = AssertUnwindSafe(test(context)).catch_unwind().await;
     let outcome = outcome.unwrap_or_else(|panic| Err(anyhow!("{}", panic_text(panic.as_ref()))));
     let outcome = match outcome {
-        Ok(()) => Ok(()),
+        Ok(()) => diagnosis::forget(&title),
         Err(error) => Err(diagnosis::write(&title, &namespace, error).await),
     };
     namespace.remove().await?;

@@ -121,12 +121,8 @@ fn one_crypto_stack_is_linked() -> Result<()> {
 }
 
 fn only_their_owners_link_the_libraries_with_a_rough_interface() -> Result<()> {
-    let owners = [
-        ("rcgen", ["alcove-certs"].as_slice()),
-        ("axum-server", &["alcove-webhook"]),
-        ("vaultrs", &["alcove-stores"]),
-        ("minijinja", &["alcove-sidecar"]),
-    ];
+    let owners =
+        [("rcgen", ["alcove-certs"].as_slice()), ("vaultrs", &["alcove-stores"]), ("minijinja", &["alcove-sidecar"])];
     for (library, owners) in owners {
         for package in members()?.into_iter().filter(|one| one.name != "alcove-tests") {
             let names =

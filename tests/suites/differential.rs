@@ -4,7 +4,9 @@
 //! Each file in `differential/pods` is one Pod. What may differ is what `normalised` takes out, and nothing else:
 //!
 //! * the owner of a file: root where the kubelet writes, the user of the sidecar where Alcove does (docs/operations.md);
-//! * the group of a file in a Pod without `fsGroup`, for the same reason.
+//! * the group of a file in a Pod without `fsGroup`, for the same reason;
+//! * the group's permissions of a file that shuts others out, in a Pod whose every container runs as one user that is not
+//!   root: that user owns the file then, and programs refuse a key of their own that its group can read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -161,7 +163,17 @@ fn normalised(line: &str, pod: &Value) -> String {
         Some(_) => rest.split_once(' ').map_or("", |(group, _)| group),
         None => "GROUP",
     };
+    let is_owned = pod["spec"]["securityContext"]["runAsUser"].as_u64().is_some_and(|user| user != 0);
+    let mode = if is_owned { without_group(mode) } else { (*mode).to_owned() };
     format!("{kind}|{mode}|OWNER|{group} {target}")
+}
+
+/// An octal mode that shuts others out, without what it says of the group.
+fn without_group(mode: &str) -> String {
+    match mode.char_indices().rev().nth(1) {
+        Some((index, _)) if mode.ends_with('0') => format!("{}-0", &mode[..index]),
+        _ => mode.to_owned(),
+    }
 }
 
 /// Whether a line is about something below a mount that Alcove fills.

@@ -77,5 +77,8 @@ async fn dry_run(test: &Test, pod: &Value) -> Result<(), String> {
     let path = format!("/api/v1/namespaces/{}/pods?dryRun=All&fieldValidation=Ignore", test.namespace().name());
     let request = Request::post(path).header("Content-Type", "application/json").body(pod.to_string().into_bytes());
     let request = request.map_err(|error| error.to_string())?;
-    test.node().client().request::<Value>(request).await.map(drop).map_err(|error| error.to_string())
+    test.node().client().request::<Value>(request).await.map(drop).map_err(|error| match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    })
 }

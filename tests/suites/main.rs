@@ -10,6 +10,7 @@
 mod architecture;
 mod delivery;
 mod differential;
+mod documentation;
 mod hostile;
 mod invalid;
 mod leak;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let trials = [
         architecture::tests(),
+        documentation::tests(),
         smoke::tests(),
         delivery::tests(),
         differential::tests(),

@@ -12,6 +12,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     tests.extend(claims![
         what_is_installed_equals_the_manifests,
         every_example_is_accepted_by_the_api_server,
+        every_overlay_can_be_rendered,
         the_webhook_may_read_no_secret_but_its_own,
         an_object_with_mistakes_is_refused_with_their_places,
     ]);
@@ -19,7 +20,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 fn generated_files_are_up_to_date() -> Result<()> {
-    let stale = generated::stale(&state::checkout())?;
+    let stale = generated::stale(state::checkout())?;
     ensure!(stale.is_empty(), "out of date: {}; `make generate` writes them anew", stale.join(", "));
     Ok(())
 }
@@ -30,6 +31,18 @@ async fn what_is_installed_equals_the_manifests(test: Test) -> Result<()> {
     // `kubectl diff` exits with 1 when there is a difference; server-side, as it was applied.
     let difference = test.node().kubectl().run(&["diff", "--server-side", "-k", &overlay]).await;
     difference.map(drop).context("kubectl diff shows a difference to what is installed")
+}
+
+async fn every_overlay_can_be_rendered(test: Test) -> Result<()> {
+    let mut rendered = 0;
+    for entry in std::fs::read_dir(state::checkout().join("manifests/overlays"))? {
+        let overlay = path(&entry?.path())?;
+        let manifests = test.node().kubectl().run(&["kustomize", &overlay]).await?;
+        ensure!(manifests.contains("kind: MutatingWebhookConfiguration"), "{overlay} lacks the registration");
+        rendered += 1;
+    }
+    ensure!(rendered >= 4, "only {rendered} overlays");
+    Ok(())
 }
 
 /// The kustomizations below `manifests/examples` whose first line is the command that applies them; others are parts.
@@ -69,18 +82,20 @@ async fn every_example_is_accepted_by_the_api_server(test: Test) -> Result<()> {
 async fn refused_pods(kubectl: &alcove_tests::kubectl::Kubectl, example: &str) -> Result<String> {
     let objects = kubectl.json(&["get", "-k", example]).await?;
     let items = objects.pointer("/items").and_then(Value::as_array).cloned().unwrap_or_default();
-    let mut refused = String::new();
+    let mut refused = Vec::new();
     for item in items.iter().filter(|item| item["kind"] == "Deployment") {
         let (namespace, name) = (text(item, "/metadata/namespace"), text(item, "/metadata/name"));
         // The number of Pods that exist, which is left out where there is none.
         let exists = "--for=jsonpath={.status.replicas}";
-        let waited = kubectl.run(&["wait", exists, "-n", namespace, &format!("deployment/{name}"), "--timeout=60s"]).await;
+        let waited =
+            kubectl.run(&["wait", exists, "-n", namespace, &format!("deployment/{name}"), "--timeout=60s"]).await;
         if let Err(error) = waited {
-            let events = kubectl.run(&["get", "events", "-n", namespace, "--field-selector=reason=FailedCreate"]).await?;
-            refused.push_str(&format!("{error:#}\n{events}"));
+            let events =
+                kubectl.run(&["get", "events", "-n", namespace, "--field-selector=reason=FailedCreate"]).await?;
+            refused.push(format!("{error:#}\n{events}"));
         }
     }
-    Ok(refused)
+    Ok(refused.join("\n"))
 }
 
 async fn the_webhook_may_read_no_secret_but_its_own(test: Test) -> Result<()> {
@@ -88,7 +103,10 @@ async fn the_webhook_may_read_no_secret_but_its_own(test: Test) -> Result<()> {
     let kubectl = test.node().kubectl();
     let account = format!("--as=system:serviceaccount:{}:alcove-webhook", alcove.namespace());
     let may = async |verb: &str, what: &str, namespace: &str| {
-        let answer = kubectl.run(&["auth", "can-i", verb, what, "-n", namespace, &account]).await;
+        let question = ["auth", "can-i", verb, what, "-n", namespace, &account];
+        let subresource = ["--subresource=token"];
+        let asked = if what == "serviceaccounts" { [&question[..], &subresource].concat() } else { question.to_vec() };
+        let answer = kubectl.run(&asked).await;
         // `can-i` exits with 1 for "no".
         answer.is_ok_and(|text| text.trim() == "yes")
     };
@@ -97,7 +115,7 @@ async fn the_webhook_may_read_no_secret_but_its_own(test: Test) -> Result<()> {
             ensure!(!may(verb, "secrets", namespace).await, "the webhook may {verb} Secrets in {namespace}");
         }
         ensure!(!may(verb, "secrets/another", alcove.namespace()).await || verb == "create", "{verb} secrets/another");
-        ensure!(!may(verb, "serviceaccounts/token", "default").await, "the webhook may {verb} tokens");
+        ensure!(!may(verb, "serviceaccounts", "default").await, "the webhook may {verb} tokens");
         ensure!(!may(verb, "pods", "default").await, "the webhook may {verb} Pods");
     }
     ensure!(may("get", "secrets/alcove-webhook-tls", alcove.namespace()).await, "not even its own Secret");
@@ -119,7 +137,9 @@ spec: {provider: {vault: {server: 'vault:8200/v1', auth: {}}}}
 ",
         )
         .await?;
-    for expected in ["spec.provider.vault.server", "spec.provider.vault.auth", "exactly one of", "must state its audience"] {
+    for expected in
+        ["spec.provider.vault.server", "spec.provider.vault.auth", "exactly one of", "must state its audience"]
+    {
         ensure!(refusal.contains(expected), "{expected} is not in: {refusal}");
     }
     let unknown = r"

@@ -247,7 +247,7 @@ async fn enforced_mountable_secrets_hold_for_bound_names(test: Test) -> Result<(
     projected["spec"]["volumes"] =
         json!([{"name": "creds", "projected": {"sources": [{"secret": {"name": "db-creds"}}]}}]);
     let refusal = namespace.refusal(&projected.to_string()).await?;
-    ensure!(refusal.contains("db-creds") && refusal.contains("mountable"), "{refusal}");
+    ensure!(refusal.contains("db-creds") && refusal.contains("enforces its list"), "{refusal}");
     let secrets = json!({"secrets": [{"name": "db-creds"}]}).to_string();
     namespace.kubectl(&["patch", "serviceaccount", "default", "-p", &secrets]).await?;
     namespace.apply(&projected.to_string()).await

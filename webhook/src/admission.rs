@@ -48,10 +48,12 @@ impl Admission {
             Err(answered) => return *answered,
         };
         let first = self.judge(&question);
-        let Some(live) = self.live.as_ref().filter(|_| first.absent) else { return first.into_answer(&question) };
+        let Some(live) = self.live.as_ref().filter(|_| first.may_be_outdated()) else {
+            return first.into_answer(&question);
+        };
         match live.read(question.namespace()).await {
-            Outcome::Unchanged => first.into_answer(&question),
-            Outcome::Changed => self.judge(&question).into_answer(&question),
+            // Even where the read brought nothing new: a watch may have, since the first look.
+            Outcome::Unchanged | Outcome::Changed => self.judge(&question).into_answer(&question),
             Outcome::Failed => first.or_unavailable().into_answer(&question),
         }
     }
@@ -62,3 +64,6 @@ impl Admission {
         Judgement::of(question, &Context { catalog: objects.catalog(), settings: &settings })
     }
 }
+
+#[cfg(test)]
+mod tests;

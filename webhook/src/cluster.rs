@@ -17,6 +17,8 @@ use serde_json::Value;
 use crate::objects::{Kind, View};
 
 pub mod live;
+#[cfg(test)]
+pub(crate) mod mock;
 pub mod version;
 pub mod watch;
 

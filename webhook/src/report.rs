@@ -5,25 +5,25 @@ use std::error::Error;
 /// The error and its causes, from the outside in.
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = own(error);
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = own(inner);
-        // Some libraries do repeat the cause.
-        if !text.ends_with(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
+    let mut text = String::new();
+    for cause in std::iter::successors(Some(error), |&error| error.source()) {
+        // Where the API server has refused something, its own words are enough.
+        if let Some(kube::Error::Api(status)) = cause.downcast_ref() {
+            append(&mut text, &status.message);
+            break;
         }
-        cause = inner.source();
+        append(&mut text, &cause.to_string());
     }
     text
 }
 
-/// What an error says of itself. Where the API server has refused something, its own words are enough.
-fn own(error: &(dyn Error + 'static)) -> String {
-    match error.downcast_ref::<kube::Error>() {
-        Some(kube::Error::Api(status)) if !status.message.is_empty() => status.message.clone(),
-        _ => error.to_string(),
+/// Some libraries repeat the cause in the error; it is not repeated here.
+fn append(text: &mut String, cause: &str) {
+    if text.is_empty() {
+        text.push_str(cause);
+    } else if !text.ends_with(cause) {
+        text.push_str(": ");
+        text.push_str(cause);
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alcove_certs::files::Watched;
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, Runtime};
@@ -13,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
-use crate::args::{CertificateArgs, CertificateSource, ListenArgs, ServeArgs};
+use crate::args::{ListenArgs, ServeArgs};
 use crate::certificates::{self, Presented};
 use crate::cluster::live::Live;
 use crate::cluster::watch::Watch;
@@ -27,7 +26,7 @@ use crate::server::listener::{Listener, Unserved};
 use crate::server::{self, Context};
 
 mod logging;
-mod managed;
+mod presenting;
 mod signals;
 
 /// How many threads serve at most: reviews are short, and each thread costs memory.
@@ -163,15 +162,13 @@ async fn end_of_connections(served: JoinHandle<()>, patience: Duration) {
 fn from_files(arguments: &ServeArgs, process: &Process) -> anyhow::Result<Admission> {
     let Some(directory) = &arguments.cluster.resources else { bail!("--resources is missing") };
     let view = files::load(directory).context("the objects are not in order")?;
-    let mut watched = watched(&arguments.certificates)?;
-    certificates::files::look(&mut watched, &process.presented)?;
-    process.spawn(certificates::files::follow(watched, Arc::clone(&process.presented)));
+    presenting::of_files(&arguments.certificates, process)?;
     Ok(Admission::from_files(view, arguments.settings.settings()))
 }
 
 async fn in_cluster(arguments: &ServeArgs, process: &Process) -> anyhow::Result<Admission> {
     let client = cluster::client(arguments.cluster.kubeconfig.as_deref()).await?;
-    present(arguments, process, &client)?;
+    presenting::in_cluster(&arguments.certificates, &arguments.cluster.namespace, process, &client)?;
     let objects = Objects::default();
     for kind in Kind::ALL {
         let condition = process.readiness.condition(kind.as_str());
@@ -186,24 +183,4 @@ async fn in_cluster(arguments: &ServeArgs, process: &Process) -> anyhow::Result<
     let patience = arguments.cluster.live_read_timeout.duration();
     let live = Live::new(client, Arc::clone(&objects), patience, Arc::clone(&process.metrics));
     Ok(Admission::in_cluster(objects, settings, live))
-}
-
-fn present(arguments: &ServeArgs, process: &Process, client: &kube::Client) -> anyhow::Result<()> {
-    let chosen = &arguments.certificates;
-    match chosen.certificates {
-        CertificateSource::SelfManaged if chosen.tls_cert.is_none() => {
-            managed::spawn(chosen, &arguments.cluster.namespace, process, client)
-        }
-        CertificateSource::SelfManaged | CertificateSource::Files | CertificateSource::CertManager => {
-            process.spawn(certificates::files::follow(watched(chosen)?, Arc::clone(&process.presented)));
-            Ok(())
-        }
-    }
-}
-
-fn watched(arguments: &CertificateArgs) -> anyhow::Result<Watched> {
-    match (&arguments.tls_cert, &arguments.tls_key) {
-        (Some(certificate), Some(key)) => Ok(Watched::of_files(certificate, key)),
-        _ => bail!("certificates from files need --tls-cert and --tls-key"),
-    }
 }

@@ -23,12 +23,13 @@ impl Findings {
     /// Notes what is wrong. A place of which the same is known already is not named twice: Kubernetes' own words come
     /// first, and whoever replaces the place cannot read it either. Policy names one place for several keys.
     pub(crate) fn refuse(&mut self, reason: RefusalReason, problems: impl IntoIterator<Item = Problem>) {
-        for problem in problems {
-            if reason == RefusalReason::Policy || !self.knows(&problem) {
-                self.reason.get_or_insert(reason);
-                self.known.entry(problem.place.clone()).or_default().push(problem.value.clone());
-                self.problems.push(problem);
-            }
+        // Only what was known before counts: Kubernetes itself has several words for one value.
+        let is_new = |problem: &Problem| reason == RefusalReason::Policy || !self.knows(problem);
+        let new: Vec<Problem> = problems.into_iter().filter(is_new).collect();
+        for problem in new {
+            self.reason.get_or_insert(reason);
+            self.known.entry(problem.place.clone()).or_default().push(problem.value.clone());
+            self.problems.push(problem);
         }
     }
 

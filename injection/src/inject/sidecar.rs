@@ -30,8 +30,8 @@ pub(crate) struct Sidecar<'a> {
     pub identity: Vec<Value>,
     pub user: User,
     pub resources: Value,
-    /// What an API server or an autoscaler has said of changing the resources in place.
-    pub resize_policy: Option<Value>,
+    /// The container as an earlier call left it, and others have changed it since.
+    pub found: &'a Value,
 }
 
 impl Sidecar<'_> {
@@ -46,7 +46,7 @@ impl Sidecar<'_> {
         let mut container = json!({
             "name": layout::CONTAINER,
             "image": self.settings.sidecar_image,
-            "imagePullPolicy": pull_policy(self.settings).as_str(),
+            "imagePullPolicy": self.pull_policy().as_str(),
             "args": ["run"],
             "env": self.variables()?,
             "resources": self.resources,
@@ -63,7 +63,8 @@ impl Sidecar<'_> {
             "terminationMessagePolicy": "FallbackToLogsOnError",
             "securityContext": self.security_context(),
         });
-        if let Some(policy) = &self.resize_policy {
+        // Some API servers fill this in.
+        if let Some(policy) = self.found.get("resizePolicy") {
             set(&mut container, "resizePolicy", policy.clone());
         }
         Ok(container)
@@ -109,6 +110,19 @@ impl Sidecar<'_> {
         // The ServiceAccount admission mounts the API's token at this path, unless something is there already.
         let empty = read_only(layout::EMPTY_VOLUME, layout::DEFAULT_API_TOKEN);
         replaced.chain(mirrors).chain(identity).chain(environment).chain([status, empty]).collect()
+    }
+
+    /// The administrator's policy, or the one that Kubernetes would choose, unless others want the image pulled at every
+    /// start: the admission plugin AlwaysPullImages refuses a Pod that does not obey it.
+    fn pull_policy(&self) -> PullPolicy {
+        if text(self.found, "imagePullPolicy") == PullPolicy::Always.as_str() {
+            return PullPolicy::Always;
+        }
+        self.settings.sidecar_image_pull_policy.unwrap_or_else(|| {
+            let name = self.settings.sidecar_image.rsplit('/').next().unwrap_or_default();
+            let is_pinned = name.contains('@') || name.split_once(':').is_some_and(|(_, tag)| tag != "latest");
+            if is_pinned { PullPolicy::IfNotPresent } else { PullPolicy::Always }
+        })
     }
 
     fn security_context(&self) -> Value {
@@ -170,13 +184,4 @@ fn writable(name: &str, path: &str) -> Value {
 
 fn read_only(name: &str, path: &str) -> Value {
     json!({"name": name, "mountPath": path, "readOnly": true})
-}
-
-/// The policy that Kubernetes would choose, where the administrator has not.
-fn pull_policy(settings: &Settings) -> PullPolicy {
-    settings.sidecar_image_pull_policy.unwrap_or_else(|| {
-        let name = settings.sidecar_image.rsplit('/').next().unwrap_or_default();
-        let is_pinned = name.contains('@') || name.split_once(':').is_some_and(|(_, tag)| tag != "latest");
-        if is_pinned { PullPolicy::IfNotPresent } else { PullPolicy::Always }
-    })
 }

@@ -41,7 +41,7 @@ impl User {
     /// container with another user would take them away.
     pub(crate) fn of(spec: &Value, volumes: &Volumes, root: RootUser) -> Self {
         let readers = readers(spec, volumes);
-        let guarded = volumes.iter().any(|volume| volume.guarded_file().is_some());
+        let guarded = volumes.iter().any(|volume| volume.guarded.is_some());
         let root_is_possible = root == RootUser::Allowed && may_run_as_root(spec);
         let id = match readers {
             Readers::One(id) if id != 0 || root == RootUser::Allowed => id,
@@ -67,7 +67,7 @@ impl User {
     }
 
     fn warning(self, spec: &Value, volume: &Replaced) -> Option<String> {
-        let (file, mode) = volume.guarded_file()?;
+        let (file, mode) = volume.guarded.as_ref()?;
         let stated: Vec<String> = consumers(spec, volume).filter_map(uid_of).map(|id| id.to_string()).collect();
         // What the kubelet's files would look like, and no reader that says it is somebody else.
         if self.id == 0 && stated.is_empty() {

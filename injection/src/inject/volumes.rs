@@ -25,8 +25,8 @@ pub(crate) struct Replaced {
     pub name: LabelName,
     pub default_mode: Mode,
     pub sources: Vec<SourceConfiguration>,
-    /// Modes that the bindings state for single files of it.
-    pub modes: Vec<(String, Mode)>,
+    /// The first file whose mode shuts others out, and that mode.
+    pub guarded: Option<(String, Mode)>,
     /// How many sources the volume has had.
     source_count: usize,
     /// Whether a mount shows a part of it, and so holds the values of its start.
@@ -98,10 +98,7 @@ impl Volumes {
             .iter()
             .any(|source| bound.get(text(at(source, &["secret"]), "name")).is_some());
         let (field, read) = match secret {
-            Some(secret) => {
-                let source = at(volume, &["secret"]);
-                ("secret", reader.single(source, source, secret, "secret")?)
-            }
+            Some(secret) => ("secret", reader.secret_volume(at(volume, &["secret"]), secret)?),
             None if projects => ("projected", self.projected_volume(volume, &reader)?),
             None => return Ok(()),
         };
@@ -112,10 +109,10 @@ impl Volumes {
         unset(volume, field);
         // Its size is known once the mounts are.
         set(volume, "emptyDir", Value::Null);
-        let modes = sources.iter().flat_map(|source| binding_modes(source, bound)).collect();
+        let guarded = sources.iter().find_map(|source| guarded(source, default_mode, bound));
         self.order.push(name.to_string());
         self.replaced
-            .insert(name.to_string(), Replaced { name, default_mode, sources, modes, source_count, is_held: false });
+            .insert(name.to_string(), Replaced { name, default_mode, sources, guarded, source_count, is_held: false });
         Ok(())
     }
 
@@ -126,13 +123,6 @@ impl Volumes {
         reader: &Reader<'_>,
     ) -> Result<(Mode, Vec<SourceConfiguration>), Problems> {
         let projected = at(volume, &["projected"]);
-        if let [source] = items(projected, "sources") {
-            let source = at(source, &["secret"]);
-            // The only source, and bound: as good as a Secret volume.
-            if let Some(secret) = reader.bound.get(text(source, "name")) {
-                return reader.single(projected, source, secret, "projected");
-            }
-        }
         let default_mode = reader.mode(projected, "defaultMode", "projected.defaultMode")?.unwrap_or(Mode::DEFAULT);
         let name: LabelName = text(volume, "name")
             .parse()
@@ -146,7 +136,7 @@ impl Volumes {
                 Some(secret) => {
                     sources.extend(self.close_run(&name, default_mode, &mut runs, &mut run));
                     let place = format!("projected.sources[{index}].secret");
-                    let read = reader.source(at(source, &["secret"]), secret, default_mode, &place);
+                    let read = reader.source(at(source, &["secret"]), secret, &place);
                     sources.extend(problems.collect(read).map(SourceConfiguration::Secret));
                 }
                 None => run.push(source.clone()),
@@ -205,26 +195,25 @@ impl Replaced {
             sources: self.sources.clone(),
         }
     }
-
-    /// The first file whose mode shuts others out, by its path or as one of all, and that mode.
-    pub(crate) fn guarded_file(&self) -> Option<(String, Mode)> {
-        let items = self.sources.iter().flat_map(|source| match source {
-            SourceConfiguration::Secret(secret) => secret.items.as_deref().unwrap_or_default(),
-            SourceConfiguration::Mirror(_) => &[],
-        });
-        let of_items = items.filter_map(|item| Some((format!("file {}", item.path), item.mode?)));
-        let of_keys = self.modes.iter().map(|(key, mode)| (format!("file {key}"), *mode));
-        let of_all = [("every file".to_owned(), self.default_mode)];
-        of_items.chain(of_keys).chain(of_all).find(|(_, mode)| mode.shuts_others_out())
-    }
 }
 
-/// The modes that a binding states for the keys of a source.
-fn binding_modes(source: &SourceConfiguration, bound: &BoundSecrets<'_>) -> Vec<(String, Mode)> {
-    let SourceConfiguration::Secret(secret) = source else { return Vec::new() };
-    let Some((_, bound)) = bound.get(secret.name.as_str()) else { return Vec::new() };
-    let data = bound.binding.data.iter();
-    data.filter_map(|(key, entry)| Some((key.to_string(), entry.mode?))).collect()
+/// The first file of a source whose mode shuts others out, and that mode, by the sidecar's rules: the Pod's word for an
+/// item, then the binding's, then the volume's, which yields to the type's where it says nothing of its own.
+fn guarded(source: &SourceConfiguration, default_mode: Mode, bound: &BoundSecrets<'_>) -> Option<(String, Mode)> {
+    let SourceConfiguration::Secret(source) = source else { return None };
+    let (_, secret) = bound.get(source.name.as_str())?;
+    let of_type = secret.binding.secret_type.default_mode().filter(|_| default_mode == Mode::DEFAULT);
+    let default_mode = of_type.unwrap_or(default_mode);
+    let of_key = |key: &str| secret.binding.data.get(key).and_then(|entry| entry.mode).unwrap_or(default_mode);
+    let is_guarded = |(_, mode): &(String, Mode)| mode.shuts_others_out();
+    if let Some(items) = &source.items {
+        let files =
+            items.iter().map(|item| (format!("file {}", item.path), item.mode.unwrap_or_else(|| of_key(&item.key))));
+        return files.into_iter().find(is_guarded);
+    }
+    let files = secret.binding.data.keys().map(|key| (format!("file {key}"), of_key(key.as_str())));
+    let others = (!secret.binding.data_from.is_empty()).then(|| ("every file".to_owned(), default_mode));
+    others.into_iter().chain(files).find(is_guarded)
 }
 
 /// Reads what a volume says about a bound Secret.
@@ -234,21 +223,13 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// A volume whose only source is a bound Secret; `kind` is the field that it stands in.
-    fn single(
+    fn secret_volume(
         &self,
         volume: &Value,
-        source: &Value,
         secret: (&SecretName, &BoundSecret<'_>),
-        kind: &str,
     ) -> Result<(Mode, Vec<SourceConfiguration>), Problems> {
-        let stated = self.mode(volume, "defaultMode", &format!("{kind}.defaultMode"))?;
-        let of_type = secret.1.binding.secret_type.default_mode();
-        // The API server writes 0644 where nothing was said, before anybody can see the difference.
-        let stated = stated.unwrap_or(Mode::DEFAULT);
-        let default_mode = of_type.filter(|_| stated == Mode::DEFAULT).unwrap_or(stated);
-        let place = if kind == "secret" { "secret" } else { "projected.sources[0].secret" };
-        let source = self.source(source, secret, default_mode, place)?;
+        let default_mode = self.mode(volume, "defaultMode", "secret.defaultMode")?.unwrap_or(Mode::DEFAULT);
+        let source = self.source(volume, secret, "secret")?;
         Ok((default_mode, vec![SourceConfiguration::Secret(source)]))
     }
 
@@ -256,7 +237,6 @@ impl Reader<'_> {
         &self,
         source: &Value,
         (name, secret): (&SecretName, &BoundSecret<'_>),
-        default_mode: Mode,
         place: &str,
     ) -> Result<SecretSource, Problems> {
         let optional = says(source, "optional");
@@ -266,10 +246,9 @@ impl Reader<'_> {
             let place = format!("{place}.items[{index}]");
             let mode = problems.collect(self.mode(item, "mode", &format!("{place}.mode"))).flatten();
             let (key, path) = (text(item, "key").to_owned(), text(item, "path").to_owned());
-            let missing = missing_key(name, secret.binding, &key, optional || secret.binding.optional);
+            let missing = missing_key(name, secret.binding, &key, optional);
             problems.extend(missing.map(|problem| problem.below(&format!("{}.{place}.key", self.place))));
-            let of_type = secret.binding.secret_type.default_mode().filter(|_| default_mode == Mode::DEFAULT);
-            read.push(ItemConfiguration { key, path, mode: mode.or(of_type) });
+            read.push(ItemConfiguration { key, path, mode });
         }
         let items = Some(read).filter(|items| !items.is_empty());
         problems.or(SecretSource { name: name.clone(), items, optional })
@@ -277,7 +256,6 @@ impl Reader<'_> {
 
     fn mode(&self, parent: &Value, field: &str, place: &str) -> Result<Option<Mode>, Problem> {
         let stated = parent.get(field).filter(|value| !value.is_null());
-        let mode = stated.filter(|value| value.is_number() || !value.is_string()).map(Mode::from_value).transpose();
-        mode.map_err(|problem| problem.below(&format!("{}.{place}", self.place)))
+        stated.map(Mode::from_value).transpose().map_err(|problem| problem.below(&format!("{}.{place}", self.place)))
     }
 }

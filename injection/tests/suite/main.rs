@@ -6,3 +6,5 @@ mod cluster;
 mod golden;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod served;

@@ -56,7 +56,7 @@ pub struct Source {
 /// Which source serves which reference.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    ids: BTreeMap<Source, SourceId>,
+    requests: Vec<Source>,
     by_reference: BTreeMap<Reference, SourceId>,
 }
 
@@ -64,7 +64,7 @@ impl Sources {
     /// What a source asks for.
     #[must_use]
     pub fn get(&self, id: SourceId) -> Option<&Source> {
-        self.ids.iter().find(|(_, known)| **known == id).map(|(source, _)| source)
+        self.requests.get(id.0)
     }
 
     /// The source that serves `reference`.
@@ -73,14 +73,12 @@ impl Sources {
         self.by_reference.get(reference).copied()
     }
 
-    /// Every source.
-    pub fn ids(&self) -> impl Iterator<Item = SourceId> {
-        (0..self.ids.len()).map(SourceId)
-    }
-
     fn add(&mut self, reference: &Reference, source: Source) -> SourceId {
-        let next = SourceId(self.ids.len());
-        let id = *self.ids.entry(source).or_insert(next);
+        let known = self.requests.iter().position(|known| *known == source);
+        let id = SourceId(known.unwrap_or(self.requests.len()));
+        if known.is_none() {
+            self.requests.push(source);
+        }
         self.by_reference.insert(reference.clone(), id);
         id
     }
@@ -182,4 +180,89 @@ fn is_required(configuration: &SidecarConfiguration, name: &SecretName) -> bool 
 
 fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_millis().div_ceil(1000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alcove_contract::configuration::{SecretSource, StoreConfiguration, VolumeConfiguration};
+    use alcove_contract::mode::Mode;
+    use alcove_contract::provider::ProviderConfiguration;
+    use alcove_contract::provider::kubernetes::KubernetesConfiguration;
+
+    fn configuration(secrets: Vec<SecretConfiguration>) -> SidecarConfiguration {
+        let kubernetes = KubernetesConfiguration {
+            server: "https://10.96.0.1:443".to_owned(),
+            ca_file: "/alcove/identity/ca.crt".to_owned(),
+            namespace: "team".to_owned(),
+            token_file: "/alcove/identity/token".to_owned(),
+        };
+        let sources = secrets.iter().map(|secret| {
+            let (name, optional) = (secret.name.clone(), secret.name.as_str().starts_with("maybe"));
+            SourceConfiguration::Secret(SecretSource { name, items: None, optional })
+        });
+        let volume = VolumeConfiguration {
+            name: "creds".parse().unwrap(),
+            path: "/alcove/volumes/creds".to_owned(),
+            default_mode: Mode::DEFAULT,
+            group_access: alcove_contract::configuration::GroupAccess::AsRequested,
+            sources: sources.collect(),
+        };
+        SidecarConfiguration {
+            stores: vec![StoreConfiguration {
+                name: "team".parse().unwrap(),
+                provider: ProviderConfiguration::Kubernetes(kubernetes),
+            }],
+            secrets,
+            volumes: vec![volume],
+            ..SidecarConfiguration::default()
+        }
+    }
+
+    fn secret(name: &str, references: &[&str], refresh: &str) -> SecretConfiguration {
+        SecretConfiguration {
+            name: name.parse().unwrap(),
+            secret_type: alcove_contract::binding::SecretType::Opaque,
+            data: BTreeMap::new(),
+            data_from: references.iter().map(|reference| reference.parse().unwrap()).collect(),
+            refresh_interval: refresh.parse().unwrap(),
+            optional: false,
+            immutable: false,
+        }
+    }
+
+    #[test]
+    fn each_distinct_key_is_one_source_as_fast_as_the_most_impatient_secret() {
+        let secrets = vec![
+            secret("slow", &["team:db", "team:tls"], "5m"),
+            secret("fast", &["team:db"], "10s"),
+            SecretConfiguration { immutable: true, ..secret("once", &["team:db"], "1s") },
+        ];
+        let (plan, sources) = Plan::new(&configuration(secrets)).unwrap();
+        let seconds = |seconds| RefreshInterval::Every(Duration::from_secs(seconds));
+        assert_eq!(plan.sources.iter().map(|source| source.refresh).collect::<Vec<_>>(), [seconds(10), seconds(300)]);
+        assert_eq!(plan.secrets.iter().map(|secret| secret.refreshes).collect::<Vec<_>>(), [true, true, false]);
+        assert_eq!(plan.secrets[0].sources, [SourceId(0), SourceId(1)].into());
+        assert_eq!(sources.serving(&"team:tls".parse().unwrap()), Some(SourceId(1)));
+        assert_eq!(sources.get(SourceId(1)).unwrap().key, Key::new("tls"));
+    }
+
+    #[test]
+    fn a_key_is_required_if_any_of_its_users_cannot_do_without() {
+        let secrets = vec![
+            secret("maybe-a", &["team:shared", "team:a"], "5m"),
+            secret("b", &["team:shared"], "5m"),
+            SecretConfiguration { optional: true, ..secret("c", &["team:c"], "5m") },
+        ];
+        let (plan, _) = Plan::new(&configuration(secrets)).unwrap();
+        assert_eq!(plan.sources.iter().map(|source| source.required).collect::<Vec<_>>(), [true, false, false]);
+    }
+
+    #[test]
+    fn unknown_stores_and_keys_that_a_store_cannot_have_are_all_named() {
+        let secrets = vec![secret("a", &["vault:kv/a", "team:Not/A/Name"], "5m")];
+        let problems = Plan::new(&configuration(secrets)).unwrap_err().to_string();
+        assert_eq!(problems.lines().count(), 2, "{problems}");
+        assert!(problems.contains("vault:kv/a") && problems.contains("team:Not/A/Name"), "{problems}");
+    }
 }

@@ -1,8 +1,8 @@
 //! One generation of a volume's files: a directory whose name says when it was made.
 
-use super::beneath;
 use super::changes::Changes;
 use super::payload::{Payload, PayloadFile};
+use super::{beneath, open_parent};
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, Dir, FileType, OFlags};
 use rustix::io::Errno;
@@ -50,8 +50,7 @@ pub(super) fn remove(changes: &dyn Changes, root: BorrowedFd<'_>, name: &str) ->
     let tree = generation.tree()?;
     // Backwards, every directory comes after what is in it.
     for (path, kind) in tree.iter().rev() {
-        let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
-        let parent = beneath::open(generation.directory.as_fd(), parent, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let (parent, name) = open_parent(generation.directory.as_fd(), path)?;
         if *kind == FileType::Directory {
             changes.remove_directory(parent.as_fd(), name)?;
         } else {

@@ -60,12 +60,6 @@ impl<'content> Payload<'content> {
         self.0.is_empty()
     }
 
-    /// The file at `path`.
-    #[must_use]
-    pub fn get(&self, path: &str) -> Option<&PayloadFile<'content>> {
-        self.0.get(&path.parse().ok()?)
-    }
-
     /// Refuses paths that exclude each other.
     ///
     /// # Errors

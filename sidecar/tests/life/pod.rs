@@ -1,6 +1,6 @@
 //! What the kubelet and the webhook give to a sidecar, without either of them.
 
-use crate::vault::Vault;
+use crate::vault::{self, Vault};
 use alcove_contract::binding::{Encoding, SecretType};
 use alcove_contract::configuration::{
     DataConfiguration, EntryConfiguration, EnvironmentConfiguration, GroupAccess, ItemConfiguration, LogLevel,
@@ -13,8 +13,9 @@ use alcove_contract::provider::ProviderConfiguration;
 use alcove_contract::provider::vault::{VaultConfiguration, VaultLogin};
 use alcove_sidecar::publish::{Payload, PayloadFile, Publisher};
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::Write as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -51,7 +52,7 @@ impl Pod {
             fs::create_dir(directory.path().join(volume)).unwrap();
         }
         File::create(directory.path().join("termination-log")).unwrap();
-        File::create(directory.path().join("token")).unwrap().write_all(vault.token().as_bytes()).unwrap();
+        File::create(directory.path().join("token")).unwrap().write_all(vault::TOKEN.as_bytes()).unwrap();
         let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
         let configuration = SidecarConfiguration {
             log_level: LogLevel::Debug,
@@ -68,6 +69,18 @@ impl Pod {
         fs::create_dir(self.path(name)).unwrap();
         let path = self.path(name).to_str().unwrap().to_owned();
         self.configuration.volumes[0].sources.push(SourceConfiguration::Mirror(MirrorSource { path }));
+        self
+    }
+
+    /// The same Pod with an `fsGroup`: its volumes are as the kubelet makes them then.
+    pub(crate) fn with_fs_group(mut self, group: u32) -> Self {
+        for (path, mode) in [(".", 0o755), ("creds", 0o3777), ("status", 0o3777)] {
+            chown(self.path(path), None, Some(group)).unwrap();
+            fs::set_permissions(self.path(path), Permissions::from_mode(mode)).unwrap();
+        }
+        // Env files are another matter.
+        self.configuration.environments.clear();
+        self.configuration.volumes[0].group_access = GroupAccess::GroupReads;
         self
     }
 

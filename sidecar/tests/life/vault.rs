@@ -1,7 +1,6 @@
 //! A real Vault in development mode, in memory, which ends with the test.
 
 use crate::pod::until;
-use std::cell::RefCell;
 use std::io::Read as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -9,16 +8,16 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 /// The token of a Vault in development mode.
-const TOKEN: &str = "root-token";
+pub(crate) const TOKEN: &str = "root-token";
 
 /// A Vault, running or not.
 pub(crate) struct Vault {
     port: u16,
-    running: RefCell<Option<Running>>,
+    running: Option<Running>,
 }
 
-/// A Vault that runs until this is dropped.
-pub(crate) struct Running {
+/// Its process.
+struct Running {
     process: Child,
     unseal_key: String,
 }
@@ -26,52 +25,20 @@ pub(crate) struct Running {
 impl Vault {
     /// A running Vault with a KV 2 engine at `kv`.
     pub(crate) fn start() -> Self {
-        let vault = Self::at_free_port();
-        let running = vault.run();
-        vault.running.replace(Some(running));
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let vault = Self { running: Some(Running::start(port)), ..Self::at(port) };
+        until("vault answers", || vault.try_command(&["status"]));
+        vault.command(&["secrets", "enable", "-path=kv", "-version=2", "kv"]);
         vault
-    }
-
-    /// A Vault that does not run yet.
-    pub(crate) fn at_free_port() -> Self {
-        Self::at(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port())
     }
 
     /// A Vault that this test does not run.
     pub(crate) const fn at(port: u16) -> Self {
-        Self { port, running: RefCell::new(None) }
+        Self { port, running: None }
     }
 
     pub(crate) fn address(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
-    }
-
-    #[expect(clippy::unused_self, reason = "another Vault could have another token")]
-    pub(crate) const fn token(&self) -> &'static str {
-        TOKEN
-    }
-
-    /// Runs it, empty.
-    pub(crate) fn run(&self) -> Running {
-        let mut command = Command::new(program());
-        command.args(["server", "-dev", "-dev-no-store-token", "-dev-root-token-id", TOKEN, "-dev-listen-address"]);
-        command.arg(format!("127.0.0.1:{}", self.port)).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut process = command.spawn().unwrap();
-        let mut output = process.stdout.take().unwrap();
-        let mut text = String::new();
-        let mut buffer = [0; 4096];
-        while !text.contains("Root Token:") {
-            let count = output.read(&mut buffer).unwrap();
-            assert!(count > 0, "vault ended: {text}");
-            text.push_str(&String::from_utf8_lossy(&buffer[..count]));
-        }
-        // Nobody reads what it says from now on, and it must not be stopped by a full pipe.
-        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-        let unseal_key = text.lines().find_map(|line| line.strip_prefix("Unseal Key: ")).unwrap().trim().to_owned();
-        let running = Running { process, unseal_key };
-        until("vault answers", || self.try_command(&["status"]));
-        self.command(&["secrets", "enable", "-path=kv", "-version=2", "kv"]);
-        running
     }
 
     /// Writes all values of a key.
@@ -80,8 +47,7 @@ impl Vault {
     }
 
     pub(crate) fn unseal(&self) {
-        let running = self.running.borrow();
-        let key = &running.as_ref().unwrap().unseal_key;
+        let key = &self.running.as_ref().unwrap().unseal_key;
         self.command(&["operator", "unseal", key]);
     }
 
@@ -94,6 +60,27 @@ impl Vault {
         let mut command = Command::new(program());
         command.args(arguments).env("VAULT_ADDR", self.address()).env("VAULT_TOKEN", TOKEN);
         command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+    }
+}
+
+impl Running {
+    fn start(port: u16) -> Self {
+        let mut command = Command::new(program());
+        command.args(["server", "-dev", "-dev-no-store-token", "-dev-root-token-id", TOKEN, "-dev-listen-address"]);
+        command.arg(format!("127.0.0.1:{port}")).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().unwrap();
+        let mut output = process.stdout.take().unwrap();
+        let mut text = String::new();
+        let mut buffer = [0; 4096];
+        while !text.contains("Root Token:") {
+            let count = output.read(&mut buffer).unwrap();
+            assert!(count > 0, "vault ended: {text}");
+            text.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+        // Nobody reads what it says from now on, and it must not be stopped by a full pipe.
+        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+        let unseal_key = text.lines().find_map(|line| line.strip_prefix("Unseal Key: ")).unwrap().trim().to_owned();
+        Self { process, unseal_key }
     }
 }
 

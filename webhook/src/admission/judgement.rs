@@ -18,7 +18,7 @@ const DENIED: &str = "denied";
 #[derive(Debug)]
 pub(super) struct Judgement {
     decision: Decided,
-    pub absent: bool,
+    absent: bool,
 }
 
 #[derive(Debug)]
@@ -41,6 +41,12 @@ impl Judgement {
             About::Creation => Self::from(validate(None, &question.pod, context)),
             About::Change(old) => Self::from(validate(Some(old), &question.pod, context)),
         }
+    }
+
+    /// Whether a fresh look at the cluster may change it: something was not found, or a refusal rests on objects that
+    /// somebody may have changed a moment ago.
+    pub(super) const fn may_be_outdated(&self) -> bool {
+        self.absent || matches!(self.decision, Decided::Deny(_))
     }
 
     /// The same, unless it allows something although not everything was known: what is missing might forbid it.

@@ -6,12 +6,11 @@ use std::time::Duration;
 use alcove_certs::files::{FilesError, Poll, Version, Watched};
 use alcove_certs::resolver::ServeError;
 use jiff::Timestamp;
-use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Presented;
 use super::observed::Observed;
-use super::registration::Registration;
+use super::registration::Registrations;
 use crate::clock;
 use crate::outage::Outage;
 use crate::readiness::Condition;
@@ -34,7 +33,7 @@ pub struct Files {
 #[derive(Debug)]
 pub struct Agreement {
     /// The configurations that are to agree.
-    pub registrations: [watch::Receiver<Observed<Registration>>; 2],
+    pub registrations: Registrations,
     /// Met while they do.
     pub condition: Condition,
 }

@@ -128,3 +128,59 @@ fn holder(lease: &Lease) -> &str {
 fn whole_seconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_secs()).unwrap_or(i32::MAX).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::cluster::mock::ApiServer;
+
+    const PATH: &str = "/apis/coordination.k8s.io/v1/namespaces/system/leases/alcove";
+    const DURATION: Duration = Duration::from_secs(12);
+
+    fn candidate(server: &Arc<ApiServer>, identity: &str) -> (Candidate, watch::Receiver<bool>) {
+        let (told, leads) = watch::channel(false);
+        let election = Election::new(identity.to_owned(), DURATION);
+        (Candidate::new(server.client(), "system", "alcove", election, told), leads)
+    }
+
+    fn holder_in(server: &ApiServer) -> String {
+        server.get(PATH).unwrap()["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_of_two_leads_and_the_other_follows_when_it_leaves() {
+        let server = ApiServer::prompt();
+        let ((first, mut first_leads), (second, mut second_leads)) = (candidate(&server, "a"), candidate(&server, "b"));
+        let (leave, stop) = (CancellationToken::new(), CancellationToken::new());
+        let leaving = tokio::spawn(first.run(leave.clone()));
+        first_leads.wait_for(|leads| *leads).await.unwrap();
+        let staying = tokio::spawn(second.run(stop.clone()));
+        sleep(DURATION * 5).await;
+        assert!(*first_leads.borrow() && !*second_leads.borrow());
+
+        let begin = Instant::now();
+        leave.cancel();
+        leaving.await.unwrap();
+        second_leads.wait_for(|leads| *leads).await.unwrap();
+        assert!(begin.elapsed() < DURATION, "a Lease that was handed on is not waited for");
+        assert_eq!(holder_in(&server), "b");
+        stop.cancel();
+        staying.await.unwrap();
+        assert_eq!(holder_in(&server), "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_cannot_reach_the_api_server_stops_before_another_one_may_begin() {
+        let server = ApiServer::prompt();
+        let (candidate, mut leads) = candidate(&server, "a");
+        let running = tokio::spawn(candidate.run(CancellationToken::new()));
+        leads.wait_for(|leads| *leads).await.unwrap();
+        let begin = Instant::now();
+        server.fall_silent();
+        leads.wait_for(|leads| !*leads).await.unwrap();
+        assert!(begin.elapsed() < DURATION, "{:?}", begin.elapsed());
+        running.abort();
+    }
+}

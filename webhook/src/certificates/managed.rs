@@ -14,14 +14,14 @@ use alcove_certs::schedule::{self, Publication, Step};
 use alcove_certs::trust::Trust;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, ObjectMeta, PostParams};
 use kube::Client;
+use kube::api::{Api, ObjectMeta, PostParams};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::Presented;
 use super::observed::Observed;
-use super::registration::Registration;
+use super::registration::{Registration, Registrations};
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::outage::Outage;
@@ -84,7 +84,7 @@ pub struct Sources {
     /// The Secret.
     pub secret: watch::Receiver<Observed<Secret>>,
     /// The configurations.
-    pub registrations: [watch::Receiver<Observed<Registration>>; 2],
+    pub registrations: Registrations,
 }
 
 impl Sources {
@@ -290,3 +290,6 @@ fn name(step: Step) -> &'static str {
         Step::RetireAuthority => "old authority leaves",
     }
 }
+
+#[cfg(test)]
+mod tests;

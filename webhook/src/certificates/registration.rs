@@ -5,17 +5,23 @@ use alcove_certs::identity::Identity;
 use alcove_certs::trust::{Trust, VerifyError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
-use jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, ObjectMeta, Patch, PatchParams};
 use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::observed::Observed;
 
 /// Who writes `caBundle`, and no other field.
 const FIELD_MANAGER: &str = "alcove-webhook";
+
+/// The two configurations, as far as they have been seen.
+pub type Registrations = [watch::Receiver<Observed<Registration>>; 2];
 
 /// One webhook configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,7 +207,10 @@ mod tests {
         };
         assert_eq!(accepts(Some(&trust(&ours))), Ok(()));
         let refused = accepts(Some(&trust(&other))).unwrap_err();
-        assert!(refused.starts_with("webhook w0: the served certificate does not verify against the configured caBundle"), "{refused}");
+        assert!(
+            refused.starts_with("webhook w0: the served certificate does not verify against the configured caBundle"),
+            "{refused}"
+        );
         assert!(accepts(None).unwrap_err().starts_with("webhook w0: its caBundle is unusable"));
     }
 

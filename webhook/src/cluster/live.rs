@@ -147,3 +147,57 @@ impl Live {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::mock::ApiServer;
+    use super::*;
+
+    fn live(server: &Arc<ApiServer>) -> Arc<Live> {
+        Arc::new(Live::new(server.client(), Objects::default(), Duration::from_secs(2), Arc::default()))
+    }
+
+    #[tokio::test]
+    async fn what_was_not_known_is_a_change_once() {
+        let server = ApiServer::prompt();
+        let account = json!({"metadata": {"name": "web", "namespace": "shop", "resourceVersion": "7"}});
+        server.put("/api/v1/namespaces/shop/serviceaccounts", account);
+        let live = live(&server);
+        assert_eq!(live.read("shop").await, Outcome::Changed);
+        assert!(live.objects.read().unwrap().catalog().service_account("shop", "web").is_some());
+        assert_eq!(live.read("other").await, Outcome::Unchanged);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_does_not_answer_in_time_has_not_said_that_something_is_absent() {
+        let server = ApiServer::silent();
+        assert_eq!(live(&server).read("shop").await, Outcome::Failed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reviews_that_wait_share_a_read_and_none_believes_one_that_began_before_it() {
+        let server = ApiServer::silent();
+        let live = live(&server);
+        let read = |live: &Arc<Live>| {
+            let live = Arc::clone(live);
+            tokio::spawn(async move { live.read("shop").await })
+        };
+        let first = read(&live);
+        while server.lists() < Kind::ALL.len() {
+            tokio::task::yield_now().await;
+        }
+        // What these wait for was made after the first read had begun.
+        server.put("/api/v1/namespaces", json!({"metadata": {"name": "shop", "resourceVersion": "9"}}));
+        let late: Vec<_> = (0..5).map(|_| read(&live)).collect();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        server.answer();
+        assert_eq!(first.await.unwrap(), Outcome::Unchanged);
+        for review in late {
+            assert_eq!(review.await.unwrap(), Outcome::Changed);
+        }
+        assert_eq!(server.lists(), 2 * Kind::ALL.len());
+        assert!(live.flights.lock().unwrap().is_empty(), "nothing is kept for nobody");
+    }
+}

@@ -49,7 +49,7 @@ impl Pod {
     }
 
     fn id(&self, key: &str) -> SourceId {
-        self.sources.ids().find(|id| self.sources.get(*id).unwrap().key.path == key).unwrap()
+        self.sources.serving(&format!("vault:{key}").parse().unwrap()).unwrap()
     }
 
     fn publish(&mut self, secrets: &[usize]) -> Vec<String> {

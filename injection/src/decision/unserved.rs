@@ -1,18 +1,18 @@
-//! Places that cannot be served, names that are Alcove's own, and what the author of a Pod should know.
+//! Bound Secrets in places where nobody can put them in time.
 
 use super::Context;
 use crate::bindings::BoundSecrets;
-use crate::inject::document::{at, items, says, text};
+use crate::inject::document::{at, items, text};
 use crate::inject::environment::OLDEST_WITH_FILE_KEY_REF;
-use crate::inject::{position, sub_path, user};
+use crate::inject::{position, sub_path};
 use crate::places::{Mention, Place};
 use crate::pod::{Container, ContainerKind, Pod};
 use alcove_contract::annotations::PodAnnotations;
-use alcove_contract::{Problem, Problems, layout};
+use alcove_contract::{Problem, Problems};
 use std::collections::BTreeSet;
 
 /// Bound Secrets in places where nobody can put them.
-pub(super) fn unserved(
+pub(super) fn problems(
     pod: &Pod,
     mentions: &[Mention<'_>],
     bound: &BoundSecrets<'_>,
@@ -88,82 +88,4 @@ fn early_mounts(pod: &Pod, bound: &BoundSecrets<'_>, first_served: usize) -> Vec
         .filter(|(_, name)| volumes.contains(name))
         .map(|(place, name)| Problem::new(place, TOO_EARLY).with_value(name).with_remedy(TOO_EARLY_REMEDY))
         .collect()
-}
-
-/// Names that only Alcove may use, in a Pod from which everything of Alcove's has been taken away.
-pub(crate) fn reserved(pod: &Pod) -> Problems {
-    let spec = at(pod.document(), &["spec"]);
-    let reason = "is a name that only Alcove may use";
-    let named =
-        |place: String, name: &str| Problem::new(place, reason).with_value(name).with_remedy("use another name");
-    let volumes = items(spec, "volumes").iter().enumerate().filter_map(|(index, volume)| {
-        let name = text(volume, "name");
-        is_reserved(name).then(|| named(format!("spec.volumes[{index}].name"), name))
-    });
-    let containers = pod.containers().flat_map(|container| {
-        let own =
-            (container.name == layout::CONTAINER).then(|| named(format!("{}.name", container.path()), container.name));
-        own.into_iter().chain(reserved_uses(container))
-    });
-    volumes.chain(containers).collect()
-}
-
-fn reserved_uses(container: Container<'_>) -> Vec<Problem> {
-    let used = |place: String, name: &str| {
-        Problem::new(place, "is a volume that only Alcove's sidecar may use")
-            .with_value(name)
-            .with_remedy("leave it away")
-    };
-    let path = container.path();
-    let mounts = items(container.document, "volumeMounts").iter().enumerate().filter_map(|(index, mount)| {
-        let name = text(mount, "name");
-        is_reserved(name).then(|| used(format!("{path}.volumeMounts[{index}].name"), name))
-    });
-    let references = items(container.document, "env").iter().enumerate().filter_map(|(index, variable)| {
-        let name = text(at(variable, &["valueFrom", "fileKeyRef"]), "volumeName");
-        is_reserved(name).then(|| used(format!("{path}.env[{index}].valueFrom.fileKeyRef.volumeName"), name))
-    });
-    mounts.chain(references).collect()
-}
-
-fn is_reserved(volume: &str) -> bool {
-    volume.starts_with(layout::VOLUME_PREFIX)
-}
-
-/// What the author of an injected Pod should know.
-pub(super) fn warnings(pod: &Pod, mentions: &[Mention<'_>], bound: &BoundSecrets<'_>) -> Vec<String> {
-    let spec = at(pod.document(), &["spec"]);
-    let of_mounts = sub_path::warnings(pod, bound);
-    of_mounts
-        .into_iter()
-        .chain(stale_variables(mentions, bound))
-        .chain(porous(pod, user::shares_processes(spec)))
-        .collect()
-}
-
-/// A Secret that is both a file and a variable changes in one place and not in the other.
-fn stale_variables(mentions: &[Mention<'_>], bound: &BoundSecrets<'_>) -> Vec<String> {
-    let names = |wanted: fn(Place) -> bool| -> BTreeSet<&str> {
-        let chosen = mentions.iter().filter(|mention| wanted(mention.place) && bound.get(mention.secret).is_some());
-        chosen.map(|mention| mention.secret).collect()
-    };
-    let files = names(|place| matches!(place, Place::Volume { .. } | Place::ProjectedSource { .. }));
-    let variables = names(|place| matches!(place, Place::Env { .. } | Place::EnvFrom { .. }));
-    let both = files.intersection(&variables);
-    both.map(|name| {
-        format!("Secret \"{name}\": its files follow the store, its variables change when the container restarts")
-    })
-    .collect()
-}
-
-/// What lets one container see the files of another.
-fn porous(pod: &Pod, shares_processes: bool) -> Vec<String> {
-    let is_privileged = |container: &Container<'_>| says(at(container.document, &["securityContext"]), "privileged");
-    let privileged = pod.containers().filter(is_privileged).map(|container| {
-        format!("container \"{}\" is privileged: it can read every secret of its node", container.name)
-    });
-    let shared = shares_processes.then(|| {
-        "processes are shared in this Pod: its containers can read each other's secrets through /proc".to_owned()
-    });
-    privileged.chain(shared).collect()
 }

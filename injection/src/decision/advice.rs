@@ -1,0 +1,46 @@
+//! What the author of an injected Pod should know, though nothing is wrong.
+
+use crate::bindings::BoundSecrets;
+use crate::inject::document::{at, says};
+use crate::inject::{sub_path, user};
+use crate::places::{Mention, Place};
+use crate::pod::{Container, Pod};
+use std::collections::BTreeSet;
+
+/// What the author of an injected Pod should know.
+pub(super) fn warnings(pod: &Pod, mentions: &[Mention<'_>], bound: &BoundSecrets<'_>) -> Vec<String> {
+    let spec = at(pod.document(), &["spec"]);
+    let of_mounts = sub_path::warnings(pod, bound);
+    of_mounts
+        .into_iter()
+        .chain(stale_variables(mentions, bound))
+        .chain(porous(pod, user::shares_processes(spec)))
+        .collect()
+}
+
+/// A Secret that is both a file and a variable changes in one place and not in the other.
+fn stale_variables(mentions: &[Mention<'_>], bound: &BoundSecrets<'_>) -> Vec<String> {
+    let names = |wanted: fn(Place) -> bool| -> BTreeSet<&str> {
+        let chosen = mentions.iter().filter(|mention| wanted(mention.place) && bound.get(mention.secret).is_some());
+        chosen.map(|mention| mention.secret).collect()
+    };
+    let files = names(|place| matches!(place, Place::Volume { .. } | Place::ProjectedSource { .. }));
+    let variables = names(|place| matches!(place, Place::Env { .. } | Place::EnvFrom { .. }));
+    let both = files.intersection(&variables);
+    both.map(|name| {
+        format!("Secret \"{name}\": its files follow the store, its variables change when the container restarts")
+    })
+    .collect()
+}
+
+/// What lets one container see the files of another.
+fn porous(pod: &Pod, shares_processes: bool) -> Vec<String> {
+    let is_privileged = |container: &Container<'_>| says(at(container.document, &["securityContext"]), "privileged");
+    let privileged = pod.containers().filter(is_privileged).map(|container| {
+        format!("container \"{}\" is privileged: it can read every secret of its node", container.name)
+    });
+    let shared = shares_processes.then(|| {
+        "processes are shared in this Pod: its containers can read each other's secrets through /proc".to_owned()
+    });
+    privileged.chain(shared).collect()
+}

@@ -1,0 +1,126 @@
+//! Quotas and limit ranges that were written for the application: what an injected container means to them.
+
+use alcove_tests::claims;
+use alcove_tests::namespace::Namespace;
+use alcove_tests::suite::{Test, Trial};
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use crate::setting::Setting;
+
+pub(crate) fn tests() -> Vec<Trial> {
+    claims![
+        a_quota_on_processors_and_memory_lets_the_sidecar_in_and_is_charged_for_it,
+        a_quota_on_ephemeral_storage_lets_the_sidecar_in,
+        a_quota_that_is_used_up_says_so_and_names_what_it_counts,
+        a_least_amount_of_memory_is_met_by_the_annotation,
+        a_ratio_of_limit_to_request_is_met_by_the_annotation,
+        a_most_amount_of_processors_is_met_by_the_annotation,
+        a_guaranteed_pod_stays_guaranteed,
+    ]
+}
+
+/// A Pod whose container states everything that the quotas and limit ranges of these tests count.
+fn pod(setting: &Setting<'_>, annotations: &Value) -> Value {
+    let amounts = json!({"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "16Mi"});
+    let mut pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "app", "annotations": {"secret.alcove.dev/db-creds": setting.reference("db")}},
+        "spec": {
+            "containers": [{
+                "name": "app",
+                "image": "localhost/busybox:test",
+                "command": ["sleep", "1000000"],
+                "resources": {"requests": amounts, "limits": amounts},
+                "volumeMounts": [{"name": "creds", "mountPath": "/etc/creds"}],
+            }],
+            "volumes": [{"name": "creds", "secret": {"secretName": "db-creds"}}],
+        },
+    });
+    for (key, value) in annotations.as_object().into_iter().flatten() {
+        pod["metadata"]["annotations"][key] = value.clone();
+    }
+    pod
+}
+
+/// Sets a quota and waits until the API server counts by it.
+async fn limit(namespace: &Namespace, hard: Value) -> Result<()> {
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "quota"}, "spec": {"hard": hard}});
+    namespace.apply(&quota.to_string()).await?;
+    namespace.kubectl(&["wait", "--for=jsonpath={.status.used}", "resourcequota/quota", "--timeout=60s"]).await.map(drop)
+}
+
+/// What a quota has counted so far.
+async fn used(namespace: &Namespace, what: &str) -> Result<String> {
+    let path = format!("jsonpath={{.status.used.{}}}", what.replace('.', "\\."));
+    namespace.kubectl(&["get", "resourcequota", "quota", "-o", &path]).await
+}
+
+async fn a_quota_on_processors_and_memory_lets_the_sidecar_in_and_is_charged_for_it(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let namespace = setting.namespace();
+    limit(namespace, json!({"limits.cpu": "2", "limits.memory": "2Gi", "requests.cpu": "2", "requests.memory": "2Gi"})).await?;
+    // Burstable, so that the amounts are the sidecar's own.
+    let mut burstable = pod(&setting, &json!({}));
+    burstable["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "10m".into();
+    namespace.apply(&burstable.to_string()).await?;
+    let charged = used(namespace, "requests.cpu").await?;
+    ensure!(charged == "15m", "10m of the application and 5m of the sidecar, as docs/operations.md says: {charged}");
+    let charged = used(namespace, "requests.memory").await?;
+    ensure!(charged == "144Mi", "128Mi of the application and 16Mi of the sidecar, as docs/operations.md says: {charged}");
+    Ok(())
+}
+
+async fn a_quota_on_ephemeral_storage_lets_the_sidecar_in(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let namespace = setting.namespace();
+    limit(namespace, json!({"limits.ephemeral-storage": "1Gi", "requests.ephemeral-storage": "1Gi"})).await?;
+    namespace.apply(&pod(&setting, &json!({})).to_string()).await
+}
+
+async fn a_quota_that_is_used_up_says_so_and_names_what_it_counts(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    // Enough for the application, and not for the sidecar beside it.
+    limit(setting.namespace(), json!({"limits.memory": "130Mi"})).await?;
+    let refusal = setting.namespace().refusal(&pod(&setting, &json!({})).to_string()).await?;
+    ensure!(refusal.contains("exceeded quota: quota") && refusal.contains("limits.memory"), "{refusal}");
+    Ok(())
+}
+
+/// Expects that a limit range lets a Pod in with these resources of the sidecar, and refuses it with the defaults.
+async fn is_met(test: &Test, limits: Value, complaint: &str, resources: &str) -> Result<()> {
+    let setting = Setting::shared(test).await?;
+    let namespace = setting.namespace();
+    let mut limits = limits;
+    limits["type"] = "Container".into();
+    let range = json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "range"}, "spec": {"limits": [limits]}});
+    namespace.apply(&range.to_string()).await?;
+    let refusal = namespace.refusal(&pod(&setting, &json!({})).to_string()).await?;
+    ensure!(refusal.contains(complaint), "{refusal}");
+    namespace.apply(&pod(&setting, &json!({"alcove.dev/resources": resources})).to_string()).await
+}
+
+async fn a_least_amount_of_memory_is_met_by_the_annotation(test: Test) -> Result<()> {
+    let complaint = "minimum memory usage per Container is 128Mi, but request is 16Mi";
+    is_met(&test, json!({"min": {"memory": "128Mi"}}), complaint, "{requests: {memory: 128Mi}}").await
+}
+
+async fn a_ratio_of_limit_to_request_is_met_by_the_annotation(test: Test) -> Result<()> {
+    let complaint = "memory max limit to request ratio per Container is 1";
+    let resources = "{requests: {memory: 128Mi}, limits: {memory: 128Mi}}";
+    is_met(&test, json!({"maxLimitRequestRatio": {"memory": "1"}}), complaint, resources).await
+}
+
+async fn a_most_amount_of_processors_is_met_by_the_annotation(test: Test) -> Result<()> {
+    let complaint = "maximum cpu usage per Container is 50m, but limit is 100m";
+    is_met(&test, json!({"max": {"cpu": "50m"}}), complaint, "{limits: {cpu: 50m}}").await
+}
+
+async fn a_guaranteed_pod_stays_guaranteed(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    setting.namespace().apply(&pod(&setting, &json!({})).to_string()).await?;
+    let class = setting.namespace().kubectl(&["get", "pod", "app", "-o", "jsonpath={.status.qosClass}"]).await?;
+    ensure!(class == "Guaranteed", "{class}");
+    Ok(())
+}

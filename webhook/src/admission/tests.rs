@@ -1,0 +1,97 @@
+use std::time::Duration;
+
+use alcove_injection::settings::KubernetesVersion;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::cluster::mock::ApiServer;
+
+/// A cluster whose watches have delivered nothing yet.
+fn admission(server: &Arc<ApiServer>) -> Admission {
+    let objects = Objects::default();
+    let settings = Arc::new(ArcSwap::from_pointee(Settings::new("sidecar", KubernetesVersion::new(1, 37))));
+    let live = Live::new(server.client(), Arc::clone(&objects), Duration::from_secs(2), Arc::default());
+    Admission::in_cluster(objects, settings, live)
+}
+
+async fn answer(admission: &Admission, annotations: Value) -> Value {
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "u",
+            "operation": "CREATE",
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "namespace": "shop",
+            "object": {
+                "metadata": {"name": "web", "annotations": annotations},
+                "spec": {
+                    "serviceAccountName": "web",
+                    "volumes": [{"name": "creds", "secret": {"secretName": "db-creds"}}],
+                    "containers": [{"name": "app", "volumeMounts": [{"name": "creds", "mountPath": "/etc/creds"}]}],
+                },
+            },
+        },
+    });
+    let review = Review::parse(review.to_string().as_bytes()).unwrap();
+    let (answer, _) = admission.review(Webhook::Mutating, review).await;
+    answer.into_document()["response"].clone()
+}
+
+/// Everything that one `kubectl apply` makes before the Pod.
+fn apply(server: &ApiServer) {
+    let ours = |kind: &str, name: &str, spec: Value| {
+        json!({
+            "apiVersion": "alcove.dev/v1alpha1",
+            "kind": kind,
+            "metadata": {"name": name, "namespace": "shop", "resourceVersion": "9"},
+            "spec": spec,
+        })
+    };
+    let kubernetes = |name: &str| json!({"metadata": {"name": name, "namespace": "shop", "resourceVersion": "9"}});
+    server.put("/api/v1/namespaces", json!({"metadata": {"name": "shop", "resourceVersion": "9"}}));
+    server.put("/api/v1/namespaces/shop/serviceaccounts", kubernetes("web"));
+    let in_shop = |plural: &str| format!("/apis/alcove.dev/v1alpha1/namespaces/shop/{plural}");
+    let store =
+        json!({"audience": "v", "provider": {"vault": {"server": "https://v", "auth": {"kubernetes": {"role": "r"}}}}});
+    server.put(&in_shop("externalstores"), ours("ExternalStore", "vault", store));
+    let binding = json!({"data": {"password": "vault:kv/app/db#password"}});
+    server.put(&in_shop("secretbindings"), ours("SecretBinding", "db-creds", binding));
+    let rule = json!({"store": {"kind": "ExternalStore", "name": "vault"}, "keys": ["**"], "secrets": ["*"]});
+    server.put(
+        &in_shop("secretpolicies"),
+        ours("SecretPolicy", "web", json!({"serviceAccounts": ["web"], "allow": [rule]})),
+    );
+}
+
+#[tokio::test]
+async fn a_pod_that_comes_with_its_binding_is_injected_although_no_watch_has_seen_the_binding() {
+    let server = ApiServer::prompt();
+    apply(&server);
+    let response = answer(&admission(&server), json!({"alcove.dev/inject": "true"})).await;
+    assert_eq!(response["allowed"], true, "{response}");
+    assert!(response["patch"].is_string(), "{response}");
+}
+
+#[tokio::test]
+async fn what_is_not_there_after_a_live_read_is_not_there_and_that_is_said() {
+    let server = ApiServer::prompt();
+    let response = answer(&admission(&server), json!({"secret.alcove.dev/db-creds": "vault:kv/app/db"})).await;
+    assert_eq!(response["allowed"], false);
+    assert!(response["status"]["message"].as_str().unwrap().contains("is not a store"), "{response}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_is_not_left_as_it_is_because_the_api_server_did_not_answer() {
+    let response = answer(&admission(&ApiServer::silent()), json!({"alcove.dev/inject": "true"})).await;
+    assert_eq!(response["allowed"], false, "{response}");
+    assert_eq!(response["status"]["code"], 503);
+}
+
+#[tokio::test]
+async fn a_pod_that_asks_for_nothing_costs_no_read() {
+    let server = ApiServer::silent();
+    let response = answer(&admission(&server), json!({})).await;
+    assert_eq!(response["allowed"], true);
+    assert_eq!(server.lists(), 0);
+}

@@ -1,0 +1,141 @@
+//! An API server in memory, as far as this program talks to one.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+/// Collections of which single objects are read and written.
+const BY_NAME: [&str; 2] = ["secrets", "leases"];
+
+/// Objects by their paths, and what was asked.
+#[derive(Debug)]
+pub(crate) struct ApiServer {
+    objects: Mutex<BTreeMap<String, Value>>,
+    writes: Mutex<Vec<(Method, String, Value)>>,
+    lists: AtomicUsize,
+    version: AtomicUsize,
+    /// Answers are given as long as there are permits.
+    answers: Semaphore,
+}
+
+impl ApiServer {
+    /// It answers at once.
+    pub(crate) fn prompt() -> Arc<Self> {
+        Self::with_answers(Semaphore::MAX_PERMITS)
+    }
+
+    /// It answers nothing until [`ApiServer::answer`].
+    pub(crate) fn silent() -> Arc<Self> {
+        Self::with_answers(0)
+    }
+
+    fn with_answers(count: usize) -> Arc<Self> {
+        Arc::new(Self {
+            objects: Mutex::default(),
+            writes: Mutex::default(),
+            lists: AtomicUsize::new(0),
+            version: AtomicUsize::new(100),
+            answers: Semaphore::new(count),
+        })
+    }
+
+    /// Answers everything from now on.
+    pub(crate) fn answer(&self) {
+        self.answers.add_permits(1_000);
+    }
+
+    /// Answers nothing from now on.
+    pub(crate) fn fall_silent(&self) {
+        self.answers.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    /// Puts an object into a collection.
+    pub(crate) fn put(&self, collection: &str, object: Value) {
+        let path = format!("{collection}/{}", object["metadata"]["name"].as_str().unwrap());
+        self.objects.lock().unwrap().insert(path, object);
+    }
+
+    /// The object at a path.
+    pub(crate) fn get(&self, path: &str) -> Option<Value> {
+        self.objects.lock().unwrap().get(path).cloned()
+    }
+
+    /// How many lists were asked for.
+    pub(crate) fn lists(&self) -> usize {
+        self.lists.load(Ordering::SeqCst)
+    }
+
+    /// What was written since the last call: method, path and body.
+    pub(crate) fn writes(&self) -> Vec<(Method, String, Value)> {
+        std::mem::take(&mut self.writes.lock().unwrap())
+    }
+
+    pub(crate) fn client(self: &Arc<Self>) -> Client {
+        let server = Arc::clone(self);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let server = Arc::clone(&server);
+            async move { server.respond(request).await }
+        });
+        Client::new(service, "default")
+    }
+
+    async fn respond(&self, request: Request<Body>) -> Result<Response<Body>, std::io::Error> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let path = head.uri.path();
+        let (status, answer) = if head.method == Method::GET {
+            self.read(path)
+        } else {
+            self.write(head.method, path, serde_json::from_slice(&body).unwrap())
+        };
+        self.answers.acquire().await.unwrap().forget();
+        Ok(Response::builder().status(status).body(Body::from(answer.to_string().into_bytes())).unwrap())
+    }
+
+    fn read(&self, path: &str) -> (StatusCode, Value) {
+        let objects = self.objects.lock().unwrap();
+        if BY_NAME.iter().any(|collection| path.contains(&format!("/{collection}/"))) {
+            return objects
+                .get(path)
+                .map_or_else(|| failure(StatusCode::NOT_FOUND), |object| (StatusCode::OK, object.clone()));
+        }
+        self.lists.fetch_add(1, Ordering::SeqCst);
+        let parent = |object: &str| object.rsplit_once('/').map(|(parent, _)| parent.to_owned());
+        let items = objects.iter().filter(|(object, _)| parent(object).as_deref() == Some(path));
+        let items: Vec<Value> = items.map(|(_, object)| object.clone()).collect();
+        let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "100"}, "items": items});
+        (StatusCode::OK, list)
+    }
+
+    fn write(&self, method: Method, path: &str, mut object: Value) -> (StatusCode, Value) {
+        self.writes.lock().unwrap().push((method.clone(), path.to_owned(), object.clone()));
+        let path = match method {
+            Method::POST => format!("{path}/{}", object["metadata"]["name"].as_str().unwrap()),
+            _ => path.to_owned(),
+        };
+        let mut objects = self.objects.lock().unwrap();
+        let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
+        if method != Method::PATCH && objects.get(&path).map(version).unwrap_or_default() != version(&object) {
+            return failure(StatusCode::CONFLICT);
+        }
+        let next = self.version.fetch_add(1, Ordering::SeqCst);
+        object["metadata"]["resourceVersion"] = json!(next.to_string());
+        objects.insert(path, object.clone());
+        (StatusCode::OK, object)
+    }
+}
+
+fn failure(status: StatusCode) -> (StatusCode, Value) {
+    let reason = status.canonical_reason();
+    (
+        status,
+        json!({"kind": "Status", "status": "Failure", "reason": reason, "message": reason, "code": status.as_u16()}),
+    )
+}

@@ -1,0 +1,132 @@
+//! Starts what presents and keeps certificates.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alcove_certs::bundle::Profile;
+use alcove_certs::files::Watched;
+use alcove_certs::names::Names;
+use alcove_certs::schedule::Lifetimes;
+use anyhow::{Context as _, bail};
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use super::Process;
+use crate::args::{CertificateArgs, CertificateSource};
+use crate::certificates::election::Election;
+use crate::certificates::files::{Agreement, Files};
+use crate::certificates::lease::Candidate;
+use crate::certificates::managed::{Keeper, Sources, present};
+use crate::certificates::observed::{Observed, observe};
+use crate::certificates::registration::Registrations;
+
+/// The shortest duration of a Lease.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+/// Where the host's name stands.
+const HOST_NAME: &str = "/proc/sys/kernel/hostname";
+
+/// Presents the files that the arguments name; a look at once tells whether they are in order.
+pub(super) fn of_files(arguments: &CertificateArgs, process: &Process) -> anyhow::Result<()> {
+    let mut files = Files::new(watched(arguments)?, Arc::clone(&process.presented));
+    files.look()?;
+    process.spawn(files.follow());
+    Ok(())
+}
+
+/// Presents what the arguments choose, and keeps it where that is our task.
+pub(super) fn in_cluster(
+    arguments: &CertificateArgs,
+    namespace: &str,
+    process: &Process,
+    client: &Client,
+) -> anyhow::Result<()> {
+    let registrations = registrations(&arguments.configuration_name, process, client);
+    match arguments.certificates {
+        CertificateSource::SelfManaged if arguments.tls_cert.is_none() => {
+            managed((arguments, namespace), registrations, process, client)
+        }
+        // The files may come later than we do, so they are waited for.
+        CertificateSource::SelfManaged | CertificateSource::Files | CertificateSource::CertManager => {
+            let agreement = Agreement { registrations, condition: process.readiness.condition("caBundle") };
+            let files = Files::new(watched(arguments)?, Arc::clone(&process.presented)).agreeing(agreement);
+            process.spawn(files.follow());
+            Ok(())
+        }
+    }
+}
+
+/// Watches the Secret, takes part in the election, and keeps the Secret and the configurations if this replica leads.
+fn managed(
+    (arguments, namespace): (&CertificateArgs, &str),
+    registrations: Registrations,
+    process: &Process,
+    client: &Client,
+) -> anyhow::Result<()> {
+    let profile = profile(arguments, namespace)?;
+    let election = Election::new(identity(arguments)?, lease_duration(arguments)?);
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let secret = observed(secrets, &arguments.tls_secret, process);
+    process.spawn(present(secret.clone(), Arc::clone(&process.presented)));
+
+    let (told, leads) = watch::channel(false);
+    let sources = Sources { leads, secret, registrations };
+    let place = (namespace, arguments.tls_secret.as_str());
+    process.spawn(Keeper::new(client.clone(), place, profile, sources, Arc::clone(&process.metrics)).run());
+    // The candidate hands the Lease on when it stops, so it is told to stop instead of being dropped.
+    let candidate = Candidate::new(client.clone(), namespace, &arguments.lease, election, told);
+    process.background.spawn(candidate.run(process.stop.clone()));
+    Ok(())
+}
+
+fn registrations(name: &str, process: &Process, client: &Client) -> Registrations {
+    let mutating: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+    let validating: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    [observed(mutating, name, process), observed(validating, name, process)]
+}
+
+/// Watches one object.
+fn observed<K, T>(api: Api<K>, name: &str, process: &Process) -> watch::Receiver<Observed<T>>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    T: From<K> + Send + Sync + 'static,
+{
+    let (seen, receiver) = watch::channel(Observed::Unknown);
+    process.spawn(observe(api, name.to_owned(), seen));
+    receiver
+}
+
+fn watched(arguments: &CertificateArgs) -> anyhow::Result<Watched> {
+    match (&arguments.tls_cert, &arguments.tls_key) {
+        (Some(certificate), Some(key)) => Ok(Watched::of_files(certificate, key)),
+        _ => bail!("certificates from files need --tls-cert and --tls-key"),
+    }
+}
+
+fn profile(arguments: &CertificateArgs, namespace: &str) -> anyhow::Result<Profile> {
+    let names = Names::of_service(&arguments.service_name, namespace).context("--service-name and --namespace")?;
+    let (authority, leaf) = (arguments.ca_lifetime.duration(), arguments.certificate_lifetime.duration());
+    let lifetimes = Lifetimes::new(authority, leaf, arguments.ca_propagation.duration())
+        .context("--ca-lifetime, --certificate-lifetime and --ca-propagation do not fit each other")?;
+    Ok(Profile { names, lifetimes })
+}
+
+/// A Lease counts in whole seconds.
+fn lease_duration(arguments: &CertificateArgs) -> anyhow::Result<Duration> {
+    let duration = arguments.lease_duration.duration();
+    if duration < SHORTEST_LEASE {
+        bail!("--lease-duration is too short: give at least {} s", SHORTEST_LEASE.as_secs());
+    }
+    Ok(duration)
+}
+
+fn identity(arguments: &CertificateArgs) -> anyhow::Result<String> {
+    if let Some(identity) = &arguments.identity {
+        return Ok(identity.clone());
+    }
+    let name = std::fs::read_to_string(HOST_NAME).context("the host name cannot be read: give --identity")?;
+    Ok(name.trim().to_owned())
+}
