@@ -206,7 +206,7 @@ impl Agent {
         let refused = is_refusal(error) && error.during_login();
         let passes = matches!(error.class(), ErrorClass::Throttled | ErrorClass::Unavailable);
         if self.phase == Phase::Waiting {
-            if passes || (refused) {
+            if passes || (refused && schedule.refused_for(now) < LOGIN_PATIENCE) {
                 schedule.back_off(error.retry_after(), now, &mut self.randomness);
             } else {
                 schedule.give_up(error.to_string());

@@ -156,7 +156,7 @@ impl Sidecar {
     }
 
     fn close(&mut self) {
-        // A request that is under way would only hold up the end.
+        // Nobody waits for their answers any more, and they may hold a login that is about to be given back.
         self.fetches.clear();
         let stores = self.stores.clone();
         let close = async move {

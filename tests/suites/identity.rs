@@ -8,7 +8,7 @@ use alcove_tests::wait::{self, Seen};
 use anyhow::{Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::setting::Setting;
 
@@ -24,23 +24,14 @@ pub(crate) fn tests() -> Vec<Trial> {
     ]
 }
 
+/// A Pod that mounts each Secret of `bindings` below its name.
 fn pod(name: &str, bindings: &Value) -> Value {
-    let mounts = |field: &str| -> Vec<Value> {
-        let names = bindings.as_object().into_iter().flatten().map(|(name, _)| name);
-        names.map(|name| json!({"name": name, field: format!("/etc/{name}")})).collect()
-    };
-    let volumes: Vec<Value> = bindings
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| json!({"name": name, "secret": {"secretName": name}}))
-        .collect();
-    let annotations: serde_json::Map<String, Value> = bindings
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, binding)| (format!("secret.alcove.dev/{name}"), binding.clone()))
-        .collect();
+    let (mut annotations, mut mounts, mut volumes) = (Map::new(), Vec::new(), Vec::new());
+    for (secret, binding) in bindings.as_object().into_iter().flatten() {
+        annotations.insert(format!("secret.alcove.dev/{secret}"), binding.clone());
+        mounts.push(json!({"name": secret, "mountPath": format!("/etc/{secret}")}));
+        volumes.push(json!({"name": secret, "secret": {"secretName": secret}}));
+    }
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -51,7 +42,7 @@ fn pod(name: &str, bindings: &Value) -> Value {
                 "name": "app",
                 "image": "localhost/busybox:test",
                 "command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1; done"],
-                "volumeMounts": mounts("mountPath"),
+                "volumeMounts": mounts,
             }],
             "volumes": volumes,
         },

@@ -11,13 +11,19 @@ mod architecture;
 mod delivery;
 mod differential;
 mod documentation;
+mod generated;
 mod hostile;
+mod identity;
+mod inotify;
 mod invalid;
 mod leak;
 mod load;
 mod manifests;
+mod operations;
 mod outage;
 mod policy;
+mod quota;
+mod rotation;
 mod setting;
 mod smoke;
 
@@ -29,13 +35,19 @@ fn main() -> ExitCode {
         documentation::tests(),
         smoke::tests(),
         delivery::tests(),
+        rotation::tests(),
         differential::tests(),
+        inotify::tests(),
         outage::tests(),
         policy::tests(),
+        identity::tests(),
         leak::tests(),
         invalid::tests(),
+        generated::tests(),
         manifests::tests(),
+        operations::tests(),
         hostile::tests(),
+        quota::tests(),
         load::tests(),
     ];
     alcove_tests::suite::run(trials.into_iter().flatten().collect())

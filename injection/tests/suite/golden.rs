@@ -34,7 +34,7 @@ fn every_case_is_as_its_folder_says() {
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
-pub(crate) struct Case {
+struct Case {
     folder: PathBuf,
     catalog: Catalog,
     settings: Settings,
@@ -200,22 +200,4 @@ fn pretty(value: &impl serde::Serialize) -> String {
 
 fn yaml(value: &Value) -> String {
     serde_saphyr::to_string(value).unwrap()
-}
-impl Case {
-    pub(crate) fn served(case: &str, stem: &str, document: &Value, out: &Path) {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
-        let base = fs::read_to_string(root.join("base.yaml")).unwrap();
-        let case = Self::open(root.join(case), &base);
-        match case.decide(document) {
-            Decision::Inject(plan) => {
-                if !plan.patch.is_empty() { println!("PATCH {stem}: {}", plan.patch); }
-                let p = patched(document, &serde_json::to_value(&plan.patch).unwrap());
-                fs::create_dir_all(out).unwrap();
-                fs::write(out.join(format!("{stem}.json")), p.to_string()).unwrap();
-                if let Verdict::Deny(r) = case.validate(None, &p) { println!("INVALID {stem}: {r}"); }
-            }
-            Decision::Skip(s) => println!("SKIP {stem} {}", s.reason.as_str()),
-            Decision::Deny(r) => println!("DENY {stem}: {r}"),
-        }
-    }
 }

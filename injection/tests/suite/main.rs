@@ -6,5 +6,3 @@ mod cluster;
 mod golden;
 #[cfg(test)]
 mod properties;
-#[cfg(test)]
-mod served;

@@ -205,12 +205,9 @@ fn a_refusal_at_login_is_retried_for_a_minute_and_then_ends_the_container() {
     let mut life = Life::of(vec![every(300)]);
     let begin = life.now;
     life.on(Event::Start);
-    loop {
-        let actions = life.answer(0, Err(error(ErrorClass::Denied).at_login()));
-        if actions.last() == Some(&Action::Close) {
-            break;
-        }
+    while life.answer(0, Err(error(ErrorClass::Denied).at_login())).last() != Some(&Action::Close) {
         assert_eq!(life.sleep().1, [Action::Fetch(SourceId(0))]);
+        assert!(life.now - begin < 2 * LOGIN_PATIENCE, "its patience has no end");
     }
     let patience = life.now - begin;
     assert!(patience >= LOGIN_PATIENCE && patience < LOGIN_PATIENCE + Duration::from_secs(30), "{patience:?}");

@@ -170,13 +170,17 @@ impl Session {
         tracing::debug!(server = self.api.shown(), "logged in");
         let before = state.held.replace(Held::new(granted, Instant::now()));
         state.generation += 1;
-        // The one before ends by itself if it cannot be revoked; the new login is what counts.
-        if let Some(before) = before
-            && let Err(error) = self.revoke(&before).await
-        {
-            tracing::debug!(%error, "the login before is left to end by itself");
+        if let Some(before) = before {
+            self.give_up(&before).await;
         }
         Ok(())
+    }
+
+    /// A login that was replaced ends by itself if it cannot be revoked; the new one is what counts.
+    async fn give_up(&self, before: &Held) {
+        if let Err(error) = self.revoke(before).await {
+            tracing::debug!(%error, "the login before is left to end by itself");
+        }
     }
 
     /// Whether the login could be renewed: a refusal means that a new one is needed.

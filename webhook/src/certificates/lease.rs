@@ -145,6 +145,11 @@ mod tests {
         (Candidate::new(server.client(), "system", "alcove", election, told), leads)
     }
 
+    async fn becomes(leads: &mut watch::Receiver<bool>, expected: bool) {
+        let change = leads.wait_for(|leads| *leads == expected);
+        timeout(DURATION * 100, change).await.expect("a change within reason").unwrap();
+    }
+
     fn holder_in(server: &ApiServer) -> String {
         server.get(PATH).unwrap()["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
     }
@@ -155,7 +160,7 @@ mod tests {
         let ((first, mut first_leads), (second, mut second_leads)) = (candidate(&server, "a"), candidate(&server, "b"));
         let (leave, stop) = (CancellationToken::new(), CancellationToken::new());
         let leaving = tokio::spawn(first.run(leave.clone()));
-        first_leads.wait_for(|leads| *leads).await.unwrap();
+        becomes(&mut first_leads, true).await;
         let staying = tokio::spawn(second.run(stop.clone()));
         sleep(DURATION * 5).await;
         assert!(*first_leads.borrow() && !*second_leads.borrow());
@@ -163,7 +168,7 @@ mod tests {
         let begin = Instant::now();
         leave.cancel();
         leaving.await.unwrap();
-        second_leads.wait_for(|leads| *leads).await.unwrap();
+        becomes(&mut second_leads, true).await;
         assert!(begin.elapsed() < DURATION, "a Lease that was handed on is not waited for");
         assert_eq!(holder_in(&server), "b");
         stop.cancel();
@@ -176,10 +181,10 @@ mod tests {
         let server = ApiServer::prompt();
         let (candidate, mut leads) = candidate(&server, "a");
         let running = tokio::spawn(candidate.run(CancellationToken::new()));
-        leads.wait_for(|leads| *leads).await.unwrap();
+        becomes(&mut leads, true).await;
         let begin = Instant::now();
         server.fall_silent();
-        leads.wait_for(|leads| !*leads).await.unwrap();
+        becomes(&mut leads, false).await;
         assert!(begin.elapsed() < DURATION, "{:?}", begin.elapsed());
         running.abort();
     }

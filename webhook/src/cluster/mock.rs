@@ -133,7 +133,8 @@ impl ApiServer {
 }
 
 fn failure(status: StatusCode) -> (StatusCode, Value) {
-    let reason = status.canonical_reason();
+    // As Kubernetes writes it, which clients go by.
+    let reason = status.canonical_reason().unwrap_or_default().replace(' ', "");
     (
         status,
         json!({"kind": "Status", "status": "Failure", "reason": reason, "message": reason, "code": status.as_u16()}),
