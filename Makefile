@@ -31,7 +31,7 @@ cluster: packages ## A node to work with, left running; prints its KUBECONFIG
 	$(stage) 'cluster' $(testkit) cluster --detach
 
 bench: packages ## The benchmarks, as a table beside their targets
-	$(stage) 'bench' $(testkit) bench
+	$(stage) 'bench' cargo run --release --locked --package alcove-tests -- bench
 
 generate: ## Write the files that come from the code: CRDs and docs/annotations.md
 	$(stage) 'generate' $(testkit) generate

@@ -1,6 +1,6 @@
 //! What becomes of a Pod: one pure question, one answer.
 //!
-//! [`decide`] is asked when a Pod is created, and again when another webhook has changed it; [`validate`] judges the final
+//! [`decide`] is asked when a Pod is created, and again when another webhook has changed it; [`validate()`] judges the final
 //! Pod and every later change of it. Both look at the [`Catalog`] of what is known of the cluster and at the
 //! [`Settings`] of the administrator, and at nothing else: no clock, no network, no file.
 

@@ -4,10 +4,14 @@
 
 mod admission;
 mod fixtures;
+mod histogram;
+mod injector;
 mod load;
-mod memory;
+mod server;
 mod sidecar;
 mod table;
+mod usage;
+mod vault;
 
 use std::time::Duration;
 
@@ -34,8 +38,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut table = Table::default();
     runtime.block_on(async {
         admission::measure(&products.webhook, load, &mut table).await?;
+        injector::compare(&products.webhook, load, &mut table).await?;
         sidecar::measure(&products.sidecar, idle, &mut table).await
     })?;
-    println!("{table}");
+    print!("{table}");
     Ok(())
 }

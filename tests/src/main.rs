@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a command line program talks to its terminal")]
 
+mod bench;
 mod cluster;
 mod demo;
 
@@ -26,6 +27,8 @@ enum Task {
     Cluster(cluster::Arguments),
     /// Shows on a node how a workload gets Secrets that do not exist.
     Demo(demo::Arguments),
+    /// Measures what the design promises, beside what a user would pick instead, and prints a table.
+    Bench(bench::Arguments),
     /// Writes the files of the checkout that come from the code.
     Generate,
     /// Builds the programs and packs all images into the state directory.
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Cluster(arguments) => cluster::run(&arguments),
         Task::Demo(arguments) => demo::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Generate => generated::write(state::checkout()),
         Task::BuildImages => build_images(),
         Task::Doctor => examine(),

@@ -40,6 +40,11 @@ pub fn vault() -> Result<PathBuf> {
     build(&["vault"])?.pop().context("tests/tools/build.sh printed no directory")
 }
 
+/// The Vault Agent injector, built if this machine has not built it before. Only the benchmarks need it.
+pub fn vault_k8s() -> Result<PathBuf> {
+    Ok(build(&["vault-k8s"])?.pop().context("tests/tools/build.sh printed no directory")?.join("vault-k8s"))
+}
+
 /// Finds a program on the PATH, or where Debian keeps those that only root uses.
 #[must_use]
 pub fn program(name: &str) -> Option<PathBuf> {

@@ -178,7 +178,9 @@ spec:
         let file = namespace.exec("app", container, &["cat", "/secret/password"]).await?;
         ensure!(file == own, "{file}");
         // Everything that the container can read: its file systems but the kernel's, its mounts, its environment.
-        let search = format!("grep -rlF '{foreign}' / --exclude-dir=proc --exclude-dir=sys 2>/dev/null; tr '\\000' '\\n' </proc/1/environ | grep -F '{foreign}'; true");
+        let search = format!(
+            "grep -rlF '{foreign}' / --exclude-dir=proc --exclude-dir=sys 2>/dev/null; tr '\\000' '\\n' </proc/1/environ | grep -F '{foreign}'; true"
+        );
         let found = namespace.exec("app", container, &["sh", "-c", &search]).await?;
         ensure!(found.is_empty(), "container {container} sees the other's value: {found}");
         let mounts = namespace.exec("app", container, &["cat", "/proc/mounts"]).await?;

@@ -24,7 +24,10 @@ use crate::setting::Setting;
 pub(crate) fn tests() -> Vec<Trial> {
     let cases = cases();
     assert!(cases.len() >= 25, "the Pods of the differential test are missing: {cases:?}");
-    cases.into_iter().map(|path| claim(&title(module_path!(), &claim_name(&path)), |test| same_either_way(test, path))).collect()
+    cases
+        .into_iter()
+        .map(|path| claim(&title(module_path!(), &claim_name(&path)), |test| same_either_way(test, path)))
+        .collect()
 }
 
 fn folder() -> PathBuf {
@@ -62,6 +65,9 @@ async fn same_either_way(test: Test, path: PathBuf) -> Result<()> {
     }
     let with_secrets = dumps(&real, &pod).await?;
     let through_alcove = dumps(setting.namespace(), &pod).await?;
+    let wrong = wrong_owners(&through_alcove, &pod);
+    ensure!(wrong.is_empty(), "not the documented owner: {wrong:#?}");
+    let (with_secrets, through_alcove) = (comparable(&with_secrets, &pod), comparable(&through_alcove, &pod));
     ensure!(
         with_secrets == through_alcove,
         "with real Secrets:\n{}\n\nthrough Alcove:\n{}",
@@ -74,7 +80,8 @@ async fn same_either_way(test: Test, path: PathBuf) -> Result<()> {
 }
 
 /// A ConfigMap for projected volumes.
-const SETTINGS: &str = "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {color: blue, password: not-a-secret}}";
+const SETTINGS: &str =
+    "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {color: blue, password: not-a-secret}}";
 
 /// The content of every Secret, base64 as Kubernetes keeps it. Vault keeps the same text, and the binding decodes it.
 fn secrets() -> BTreeMap<&'static str, Value> {
@@ -131,8 +138,9 @@ fn binding(setting: &Setting<'_>, name: &str) -> Value {
 
 fn read_pod(path: &Path) -> Result<Value> {
     let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    let mut pod: Value = serde_saphyr::from_str_with_options(&text, serde_saphyr::options! { legacy_octal_numbers: true })
-        .with_context(|| format!("reading {}", path.display()))?;
+    let mut pod: Value =
+        serde_saphyr::from_str_with_options(&text, serde_saphyr::options! { legacy_octal_numbers: true })
+            .with_context(|| format!("reading {}", path.display()))?;
     pod["apiVersion"] = "v1".into();
     pod["kind"] = "Pod".into();
     pod["metadata"] = json!({"name": "app"});
@@ -148,16 +156,47 @@ async fn dumps(namespace: &Namespace, pod: &Value) -> Result<Vec<String>> {
         for container in pod["spec"][list].as_array().into_iter().flatten() {
             let name = container["name"].as_str().unwrap_or_default();
             let log = namespace.wait_for_log("app", name, "dump complete").await?;
-            lines.extend(log.lines().map(|line| format!("{name}: {}", normalised(line, pod))));
+            lines.extend(log.lines().map(|line| format!("{name}: {line}")));
         }
     }
     Ok(lines)
 }
 
+/// Lines without what is documented to differ.
+fn comparable(lines: &[String], pod: &Value) -> Vec<String> {
+    let comparable = |line: &String| {
+        let (container, line) = line.split_once(": ").unwrap_or(("", line));
+        format!("{container}: {}", normalised(line, pod))
+    };
+    lines.iter().map(comparable).collect()
+}
+
+/// The files that Alcove delivered to an owner other than the documented one: the one user of the whole Pod, if it states
+/// one; root, for a mode that shuts others out; else whoever the sidecar is.
+fn wrong_owners<'a>(lines: &'a [String], pod: &Value) -> Vec<&'a String> {
+    let user = pod["spec"]["securityContext"]["runAsUser"].as_u64().filter(|user| *user != 0);
+    let is_wrong = |line: &&String| {
+        let (_, line) = line.split_once(": ").unwrap_or(("", line));
+        let fields: Vec<&str> = line.split('|').collect();
+        let [kind, mode, owner, ..] = fields.as_slice() else { return false };
+        if !kind.ends_with("regular file") || !is_delivered(line, pod) {
+            return false;
+        }
+        match user {
+            Some(user) => *owner != user.to_string(),
+            None if mode.ends_with('0') && pod["spec"]["securityContext"]["fsGroup"].is_null() => *owner != "0",
+            None => false,
+        }
+    };
+    lines.iter().filter(is_wrong).collect()
+}
+
 /// A line of a dump without what is documented to differ: who owns what Alcove writes.
 fn normalised(line: &str, pod: &Value) -> String {
     let fields: Vec<&str> = line.split('|').collect();
-    let ([kind, mode, _owner, rest], true) = (fields.as_slice(), is_delivered(line, pod)) else { return line.to_owned() };
+    let ([kind, mode, _owner, rest], true) = (fields.as_slice(), is_delivered(line, pod)) else {
+        return line.to_owned();
+    };
     let target = rest.split_once(' ').map_or("", |(_, target)| target);
     let group = match pod["spec"]["securityContext"]["fsGroup"].as_u64() {
         Some(_) => rest.split_once(' ').map_or("", |(group, _)| group),
@@ -184,11 +223,14 @@ fn is_delivered(line: &str, pod: &Value) -> bool {
         volume.get("secret").is_some() || sources.into_iter().any(|source| source.get("secret").is_some())
     });
     replaced.any(|volume| {
-        let containers = ["initContainers", "containers"].into_iter().flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
+        let containers = ["initContainers", "containers"]
+            .into_iter()
+            .flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
         let mut mounts = containers.flat_map(|container| container["volumeMounts"].as_array().into_iter().flatten());
         mounts.any(|mount| {
             let path = mount["mountPath"].as_str().unwrap_or_default();
-            mount["name"] == volume["name"] && line.starts_with(&format!("path {path}"))
+            let rest = line.strip_prefix("path ").and_then(|line| line.strip_prefix(path));
+            mount["name"] == volume["name"] && rest.is_some_and(|rest| rest.starts_with(['/', ' ']))
         })
     })
 }

@@ -62,7 +62,18 @@ async fn without_the_webhook_opted_in_pods_are_refused_and_all_others_start(test
     namespace.apply(&opted_in("before", &setting.reference("db")).to_string()).await?;
     let kubectl = test.node().kubectl();
     kubectl.run(&["scale", "deployment/alcove-webhook", "-n", alcove.namespace(), "--replicas=0"]).await?;
-    kubectl.run(&["wait", "--for=delete", "pod", "-n", alcove.namespace(), "-l", "app.kubernetes.io/name=alcove-webhook", "--timeout=90s"]).await?;
+    kubectl
+        .run(&[
+            "wait",
+            "--for=delete",
+            "pod",
+            "-n",
+            alcove.namespace(),
+            "-l",
+            "app.kubernetes.io/name=alcove-webhook",
+            "--timeout=90s",
+        ])
+        .await?;
     let outcome = with_the_webhook_down(&setting).await;
     kubectl.run(&["scale", "deployment/alcove-webhook", "-n", alcove.namespace(), "--replicas=2"]).await?;
     kubectl.run(&["rollout", "status", "deployment/alcove-webhook", "-n", alcove.namespace(), "--timeout=90s"]).await?;
@@ -82,11 +93,23 @@ async fn with_the_webhook_down(setting: &Setting<'_>) -> Result<()> {
     ] {
         namespace.apply(&plain(name, &metadata)).await?;
         namespace.wait_until_ready(name).await?;
-        namespace.kubectl(&["debug", name, "--image=localhost/busybox:test", "--image-pull-policy=IfNotPresent", "--", "true"]).await?;
+        namespace
+            .kubectl(&[
+                "debug",
+                name,
+                "--image=localhost/busybox:test",
+                "--image-pull-policy=IfNotPresent",
+                "--",
+                "true",
+            ])
+            .await?;
         namespace.delete("pod", name).await?;
     }
     // A Pod that was injected can be labelled, lose a finalizer and go away without us.
-    for patch in [json!({"metadata": {"finalizers": ["example.com/hold"]}}), json!({"metadata": {"finalizers": null, "labels": {"a": "b"}}})] {
+    for patch in [
+        json!({"metadata": {"finalizers": ["example.com/hold"]}}),
+        json!({"metadata": {"finalizers": null, "labels": {"a": "b"}}}),
+    ] {
         namespace.kubectl(&["patch", "pod", "before", "-p", &patch.to_string()]).await?;
     }
     namespace.delete("pod", "before").await
@@ -180,5 +203,7 @@ async fn a_webhook_that_strips_restart_policy_makes_the_pod_refused(test: Test) 
 fn strips_restart_policy(pod: &Value) -> Value {
     let containers = pod["spec"]["initContainers"].as_array().map_or(&[][..], Vec::as_slice);
     let stripped = containers.iter().enumerate().filter(|(_, container)| container.get("restartPolicy").is_some());
-    stripped.map(|(index, _)| json!({"op": "remove", "path": format!("/spec/initContainers/{index}/restartPolicy")})).collect()
+    stripped
+        .map(|(index, _)| json!({"op": "remove", "path": format!("/spec/initContainers/{index}/restartPolicy")}))
+        .collect()
 }

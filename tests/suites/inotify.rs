@@ -40,7 +40,8 @@ async fn a_volume_causes_the_inotify_events_of_a_real_secret(test: Test) -> Resu
 async fn of_a_real_secret(namespace: &Namespace) -> Result<String> {
     for (step, data) in HISTORY.iter().enumerate() {
         if step == 0 {
-            let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db-creds"}, "data": encoded(data)});
+            let secret =
+                json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db-creds"}, "data": encoded(data)});
             namespace.apply(&secret.to_string()).await?;
             namespace.apply(&pod(&json!({})).to_string()).await?;
             namespace.wait_until_ready("app").await?;
@@ -114,9 +115,9 @@ fn pod(annotations: &Value) -> Value {
 
 /// Waits until the files are those of a step, and the observer watches them.
 async fn wait_until_shown(namespace: &Namespace, step: usize) -> Result<()> {
-    let expected: String = HISTORY[step].iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-    let show = "for key in $(ls /etc/creds); do echo \"$key=$(cat /etc/creds/$key)\"; done";
-    namespace.wait_for_output("app", "app", &["sh", "-c", show], &expected).await?;
+    let expected: Vec<String> = HISTORY[step].iter().map(|(key, value)| format!("{key}={value};")).collect();
+    let show = "for key in $(ls /etc/creds); do echo -n \"$key=$(cat /etc/creds/$key);\"; done";
+    namespace.wait_for_output("app", "app", &["sh", "-c", show], &expected.concat()).await?;
     let changes = HISTORY[..=step].windows(2).filter(|pair| pair[0] != pair[1]).count();
     wait::until("the observer to watch the new files", async || {
         let log = namespace.logs("app", "app").await?;

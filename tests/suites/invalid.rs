@@ -53,7 +53,8 @@ fn read(path: &Path) -> Result<(Value, Vec<String>)> {
     let expected: Vec<String> = expected.map(|line| line.trim_start_matches("json: ").to_owned()).collect();
     ensure!(!expected.is_empty(), "{}: no line `# expect:`", path.display());
     let options = serde_saphyr::options! { legacy_octal_numbers: true };
-    let pod = serde_saphyr::from_str_with_options(&text, options).with_context(|| format!("reading {}", path.display()))?;
+    let pod =
+        serde_saphyr::from_str_with_options(&text, options).with_context(|| format!("reading {}", path.display()))?;
     Ok((pod, expected))
 }
 

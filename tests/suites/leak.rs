@@ -7,6 +7,8 @@ use alcove_tests::claims;
 use alcove_tests::process;
 use alcove_tests::suite::{Test, Trial};
 use anyhow::{Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::json;
 
 use crate::setting::Setting;
@@ -59,12 +61,17 @@ async fn no_error_text_holds_a_value(test: Test) -> Result<()> {
     let namespace = setting.namespace();
     let canary = "canary-90ad";
     // Each of these values makes the sidecar refuse, for a reason that is a property of the value.
-    setting.put("db", json!({
-        "quote": format!("{canary}-it's"),
-        "empty": "",
-        "text": format!("{canary}-not-base64!"),
-        "object": {"inner": canary},
-    })).await?;
+    setting
+        .put(
+            "db",
+            json!({
+                "quote": format!("{canary}-it's"),
+                "empty": "",
+                "text": format!("{canary}-not-base64!"),
+                "object": {"inner": canary},
+            }),
+        )
+        .await?;
     let reference = setting.reference("db");
     for (name, binding, key, complaint) in [
         ("quoted", format!("{{data: {{k: '{reference}#quote'}}}}"), "k", "'"),
@@ -87,12 +94,17 @@ async fn found_nowhere(setting: &Setting<'_>, test: &Test, canaries: &[&str]) ->
     let (node, namespace) = (test.node(), setting.namespace());
     let alcove = test.alcove().await?;
     let mut places = vec![
-        ("the objects of the namespace", namespace.kubectl(&["get", "pods,events,configmaps,secrets", "-o", "json"]).await?),
+        (
+            "the objects of the namespace",
+            namespace.kubectl(&["get", "pods,events,configmaps,secrets", "-o", "json"]).await?,
+        ),
         ("Alcove's own objects", node.kubectl().run(&["get", "alcove", "-A", "-o", "json"]).await?),
         ("the audit log", std::fs::read_to_string(node.audit_log())?),
         (
             "the log of the webhook",
-            node.kubectl().run(&["logs", "-n", alcove.namespace(), "-l", "app.kubernetes.io/name=alcove-webhook", "--tail=-1"]).await?,
+            node.kubectl()
+                .run(&["logs", "-n", alcove.namespace(), "-l", "app.kubernetes.io/name=alcove-webhook", "--tail=-1"])
+                .await?,
         ),
     ];
     let pods = namespace.kubectl(&["get", "pods", "-o", "jsonpath={.items[*].metadata.name}"]).await?;
@@ -100,7 +112,16 @@ async fn found_nowhere(setting: &Setting<'_>, test: &Test, canaries: &[&str]) ->
         places.push(("the log of a sidecar", namespace.logs(pod, "alcove-sidecar").await?));
         places.push(("the description of a Pod", namespace.kubectl(&["describe", "pod", pod]).await?));
     }
-    let webhooks = ["get", "pods", "-n", alcove.namespace(), "-l", "app.kubernetes.io/name=alcove-webhook", "-o", "jsonpath={.items[*].metadata.name}"];
+    let webhooks = [
+        "get",
+        "pods",
+        "-n",
+        alcove.namespace(),
+        "-l",
+        "app.kubernetes.io/name=alcove-webhook",
+        "-o",
+        "jsonpath={.items[*].metadata.name}",
+    ];
     for webhook in node.kubectl().run(&webhooks).await?.split_whitespace() {
         let path = format!("/api/v1/namespaces/{}/pods/{webhook}:9090/proxy/metrics", alcove.namespace());
         let metrics = node.kubectl().run(&["get", "--raw", &path]).await?;
@@ -109,15 +130,26 @@ async fn found_nowhere(setting: &Setting<'_>, test: &Test, canaries: &[&str]) ->
     }
     for (place, text) in &places {
         ensure!(!text.is_empty(), "{place}: there is nothing to search");
-        for canary in canaries {
-            ensure!(!text.contains(canary), "{place} holds {canary}");
+        for form in canaries.iter().flat_map(|canary| forms(canary)) {
+            ensure!(!text.contains(&form), "{place} holds {form}");
         }
     }
-    for canary in canaries {
-        let files = grep(canary, &[&node.etcd_data(), &node.logs()])?;
-        ensure!(files.is_empty(), "{canary} is in {files}");
+    for form in canaries.iter().flat_map(|canary| forms(canary)) {
+        let files = grep(&form, &[&node.etcd_data(), &node.logs()])?;
+        ensure!(files.is_empty(), "{form} is in {files}");
     }
     Ok(())
+}
+
+/// The shapes in which a value gets about: as it is, as base64 at each of the three offsets, and as hexadecimal digits.
+fn forms(canary: &str) -> Vec<String> {
+    let encoded = (0..3).map(|offset| {
+        let text = STANDARD_NO_PAD.encode(format!("{}{canary}", &"   "[..offset]));
+        // The first and the last characters depend on what stands beside the value.
+        text.chars().skip(offset + 1).take(canary.len()).collect::<String>()
+    });
+    let hexadecimal = canary.bytes().map(|byte| format!("{byte:02x}")).collect();
+    encoded.chain([canary.to_owned(), hexadecimal]).collect()
 }
 
 /// The files below some directories that hold a text.

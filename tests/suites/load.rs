@@ -54,7 +54,8 @@ impl<'test> Load<'test> {
         let path = format!("/api/v1/namespaces/{}/pods?dryRun=All", self.test.namespace().name());
         while !self.done.load(Ordering::Relaxed) {
             let request = Request::post(&path).header("Content-Type", "application/json");
-            let admitted: Value = self.test.node().client().request(request.body(self.pod.clone().into_bytes())?).await?;
+            let admitted: Value =
+                self.test.node().client().request(request.body(self.pod.clone().into_bytes())?).await?;
             ensure!(admitted.pointer("/spec/initContainers/0/name") == Some(&"alcove-sidecar".into()), "not injected");
             self.asked.fetch_add(1, Ordering::Relaxed);
         }
@@ -135,7 +136,8 @@ async fn wait_for_another_certificate(test: &Test, known: &[&str]) -> Result<Str
 async fn kill_the_leader(test: &Test) -> Result<()> {
     let alcove = test.alcove().await?.namespace();
     let kubectl = test.node().kubectl();
-    let leader = kubectl.run(&["get", "lease", "alcove-webhook", "-n", alcove, "-o", "jsonpath={.spec.holderIdentity}"]).await?;
+    let leader =
+        kubectl.run(&["get", "lease", "alcove-webhook", "-n", alcove, "-o", "jsonpath={.spec.holderIdentity}"]).await?;
     ensure!(leader.starts_with("alcove-webhook-"), "the Lease names no Pod: {leader}");
     kubectl.run(&["delete", "pod", &leader, "-n", alcove, "--wait=false"]).await.map(drop)
 }

@@ -195,11 +195,19 @@ async fn a_pod_that_waits_says_why_where_kubectl_describe_shows_it(test: Test) -
 async fn a_new_authority_is_trusted_and_leaves_no_difference_to_the_manifests(test: Test) -> Result<()> {
     let setting = Setting::shared(&test).await?;
     let (kubectl, alcove) = (test.node().kubectl(), test.alcove().await?);
-    let bundle = ["get", "mutatingwebhookconfiguration", "alcove-webhook", "-o", "jsonpath={.webhooks[0].clientConfig.caBundle}"];
+    let bundle = [
+        "get",
+        "mutatingwebhookconfiguration",
+        "alcove-webhook",
+        "-o",
+        "jsonpath={.webhooks[0].clientConfig.caBundle}",
+    ];
     let before = kubectl.run(&bundle).await?;
     // The way of docs/operations.md to begin anew.
     let patch = "[{\"op\": \"remove\", \"path\": \"/data\"}]";
-    kubectl.run(&["patch", "secret", "alcove-webhook-tls", "-n", alcove.namespace(), "--type=json", "-p", patch]).await?;
+    kubectl
+        .run(&["patch", "secret", "alcove-webhook-tls", "-n", alcove.namespace(), "--type=json", "-p", patch])
+        .await?;
     wait::until("another caBundle", async || {
         let now = kubectl.run(&bundle).await?;
         Ok(if now.is_empty() || now == before { Seen::NotYet("the old one".to_owned()) } else { Seen::Met(()) })

@@ -126,7 +126,8 @@ async fn a_job_that_waits_for_its_secrets_completes_without_a_restart_of_the_sid
     });
     namespace.apply(&job.to_string()).await?;
     let pod = wait::until("the Job's Pod", async || {
-        let name = namespace.kubectl(&["get", "pods", "-l", "job=work", "-o", "jsonpath={.items[*].metadata.name}"]).await?;
+        let name =
+            namespace.kubectl(&["get", "pods", "-l", "job=work", "-o", "jsonpath={.items[*].metadata.name}"]).await?;
         Ok(if name.is_empty() { Seen::NotYet("none".to_owned()) } else { Seen::Met(name) })
     })
     .await?;

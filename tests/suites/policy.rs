@@ -14,6 +14,9 @@ pub(crate) fn tests() -> Vec<Trial> {
         a_key_outside_of_the_policy_is_refused,
         a_mistyped_annotation_is_refused_with_the_right_one,
         a_hand_made_sidecar_gains_nothing,
+        no_container_reaches_the_volumes_of_the_sidecar,
+        an_ephemeral_container_reaches_no_secret,
+        what_concerns_us_cannot_be_changed_through_a_subresource,
         a_forged_marker_does_not_skip_policy,
         our_annotations_cannot_be_changed_afterwards,
         the_image_of_the_sidecar_cannot_be_changed_afterwards,
@@ -84,13 +87,18 @@ async fn a_deny_wins_over_an_allow(test: Test) -> Result<()> {
 async fn a_key_outside_of_the_policy_is_refused(test: Test) -> Result<()> {
     let setting = Setting::shared(&test).await?;
     let own = setting.namespace().name();
-    for spelling in ["vault:kv/other/db".to_owned(), format!("vault:kv/{own}/../other/db"), format!("vault:kv/{own}-not/db")] {
+    for spelling in
+        ["vault:kv/other/db".to_owned(), format!("vault:kv/{own}/../other/db"), format!("vault:kv/{own}-not/db")]
+    {
         let refusal = setting.namespace().refusal(&pod("app", &spelling).to_string()).await?;
         ensure!(refusal.contains("denied the request"), "{spelling}: {refusal}");
     }
     for spelling in [format!("vault:kv/data/{own}/db"), format!("vault:kv//{own}/db"), format!("vault:/kv/{own}/db")] {
         let refusal = setting.namespace().refusal(&pod("app", &spelling).to_string()).await?;
-        ensure!(refusal.contains(&format!("kv/{own}/db")), "the right spelling is not offered for {spelling}: {refusal}");
+        ensure!(
+            refusal.contains(&format!("kv/{own}/db")),
+            "the right spelling is not offered for {spelling}: {refusal}"
+        );
     }
     Ok(())
 }
@@ -105,26 +113,39 @@ async fn a_mistyped_annotation_is_refused_with_the_right_one(test: Test) -> Resu
     Ok(())
 }
 
-/// A container that looks like ours, as an attacker would write it: with a store of another's and an image of his own.
-fn forged_sidecar(setting: &Setting<'_>) -> Value {
-    let key = "kv/somebody-else/db";
+/// A container that looks like ours, as an attacker would write it: an image of his own, and a configuration that this
+/// version of the sidecar reads, for a Secret of somebody else under the name that the Pod itself uses.
+fn forged_sidecar() -> Value {
+    let secret = json!({
+        "version": 1, "name": "db-creds", "dataFrom": ["vault:kv/somebody-else/db"], "refreshInterval": "5m",
+    });
+    let volume = json!({
+        "version": 1, "name": "creds", "path": "/alcove/volumes/creds", "defaultMode": 420,
+        "sources": [{"secret": {"name": "db-creds"}}],
+    });
+    let general = json!({"version": 1, "logLevel": "info"});
+    let variables = [("ALCOVE_SIDECAR", general), ("ALCOVE_SECRET_0", secret), ("ALCOVE_VOLUME_0", volume)];
+    let env: Vec<Value> =
+        variables.iter().map(|(name, value)| json!({"name": name, "value": value.to_string()})).collect();
     json!({
         "name": "alcove-sidecar",
         "image": "localhost/busybox:test",
         "restartPolicy": "Always",
         "command": ["sh", "-c", "sleep 1000000"],
-        "env": [
-            {"name": "ALCOVE_SIDECAR", "value": "{\"version\":1,\"logLevel\":\"info\"}"},
-            {"name": "ALCOVE_SECRET_0", "value": format!(
-                "{{\"version\":1,\"name\":\"stolen\",\"dataFrom\":[\"vault:{key}\"],\"refreshInterval\":\"5m\"}}"
-            )},
-            {"name": "ALCOVE_VOLUME_0", "value": format!(
-                "{{\"version\":1,\"name\":\"creds\",\"path\":\"/alcove/volumes/creds\",\"defaultMode\":420,\
-                 \"sources\":[{{\"secret\":{{\"name\":\"stolen\"}}}}],\"x\":\"{}\"}}",
-                setting.namespace().name()
-            )},
-        ],
+        "env": env,
     })
+}
+
+/// The init containers of a Pod without the mount of the API token, whose volume has a random name.
+async fn init_containers(setting: &Setting<'_>, pod: &str) -> Result<Value> {
+    let text = setting.namespace().kubectl(&["get", "pod", pod, "-o", "jsonpath={.spec.initContainers}"]).await?;
+    let mut containers: Value = serde_json::from_str(&text)?;
+    for container in containers.as_array_mut().into_iter().flatten() {
+        if let Some(mounts) = container["volumeMounts"].as_array_mut() {
+            mounts.retain(|mount| !mount["name"].as_str().unwrap_or_default().starts_with("kube-api-access-"));
+        }
+    }
+    Ok(containers)
 }
 
 async fn a_hand_made_sidecar_gains_nothing(test: Test) -> Result<()> {
@@ -132,28 +153,28 @@ async fn a_hand_made_sidecar_gains_nothing(test: Test) -> Result<()> {
     let namespace = setting.namespace();
     setting.put("db", json!({"password": "own"})).await?;
     let mut forged = pod("forged", &setting.reference("db"));
-    forged["spec"]["initContainers"] = json!([forged_sidecar(&setting)]);
-    let tried = namespace.apply(&forged.to_string()).await;
-    if tried.is_ok() {
-        // Allowed only as our own: image, command and configuration are those that a Pod without the forgery gets.
-        namespace.apply(&pod("honest", &setting.reference("db")).to_string()).await?;
-        let sidecar = |pod: &'static str| async move {
-            let path = "jsonpath={.spec.initContainers}";
-            namespace.kubectl(&["get", "pod", pod, "-o", path]).await
-        };
-        let (forged, honest) = (sidecar("forged").await?, sidecar("honest").await?);
-        let without_token_volume = |text: &str| -> Result<Value> {
-            let mut containers: Value = serde_json::from_str(text)?;
-            ensure!(containers.as_array().is_some_and(|list| list.len() == 1), "{text}");
-            // The name of the API token's volume is random.
-            if let Some(mounts) = containers[0]["volumeMounts"].as_array_mut() {
-                mounts.retain(|mount| !mount["name"].as_str().unwrap_or_default().starts_with("kube-api-access-"));
-            }
-            Ok(containers)
-        };
-        ensure!(without_token_volume(&forged)? == without_token_volume(&honest)?, "{forged}\n\n{honest}");
+    forged["spec"]["initContainers"] = json!([forged_sidecar()]);
+    namespace.apply(&forged.to_string()).await?;
+    namespace.apply(&pod("honest", &setting.reference("db")).to_string()).await?;
+    // Generated anew: image, command and configuration are those that a Pod without the forgery gets.
+    let (forged, honest) = (init_containers(&setting, "forged").await?, init_containers(&setting, "honest").await?);
+    ensure!(forged == honest, "{forged}\n\n{honest}");
+    // Without a binding of the Pod's own the forged configuration is all there is to go by: policy judges it.
+    let mut bare = pod("bare", &setting.reference("db"));
+    bare["metadata"]["annotations"] = json!({"alcove.dev/inject": "true", "alcove.dev/injected": "0.1.0"});
+    bare["spec"]["initContainers"] = json!([forged_sidecar()]);
+    bare["spec"]["volumes"] = json!([{"name": "creds", "emptyDir": {"medium": "Memory"}}]);
+    if namespace.apply(&bare.to_string()).await.is_ok() {
+        let containers = init_containers(&setting, "bare").await?.to_string();
+        ensure!(!containers.contains("somebody-else"), "the forged configuration was adopted: {containers}");
     }
-    // Volumes of ours in a container of the Pod's own.
+    Ok(())
+}
+
+async fn no_container_reaches_the_volumes_of_the_sidecar(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let namespace = setting.namespace();
+    setting.put("db", json!({"password": "own"})).await?;
     for volume in ["alcove-identity", "alcove-env"] {
         let mut thief = pod("thief", &setting.reference("db"));
         thief["spec"]["containers"][0]["volumeMounts"] =
@@ -161,31 +182,65 @@ async fn a_hand_made_sidecar_gains_nothing(test: Test) -> Result<()> {
         let refusal = namespace.refusal(&thief.to_string()).await?;
         ensure!(refusal.contains(volume), "{refusal}");
     }
-    // The env file of another container.
+    // The env file of another container, named as the sidecar names it.
     let mut thief = pod("thief", &setting.reference("db"));
-    thief["spec"]["containers"][0]["env"] = json!([
-        {"name": "OWN", "valueFrom": {"secretKeyRef": {"name": "db-creds", "key": "password"}}},
-        {"name": "STOLEN", "valueFrom": {"fileKeyRef": {"volumeName": "alcove-env", "path": "app", "key": "OWN"}}},
-    ]);
+    thief["spec"]["containers"][0]["env"] =
+        json!([{"name": "OWN", "valueFrom": {"secretKeyRef": {"name": "db-creds", "key": "password"}}}]);
+    thief["spec"]["containers"].as_array_mut().unwrap().push(json!({
+        "name": "second",
+        "image": "localhost/busybox:test",
+        "env": [{"name": "STOLEN", "valueFrom": {"fileKeyRef": {
+            "volumeName": "alcove-env", "path": "app", "key": "OWN.db-creds.password",
+        }}}],
+    }));
     let refusal = namespace.refusal(&thief.to_string()).await?;
     ensure!(refusal.contains("alcove-env"), "{refusal}");
     Ok(())
+}
+
+async fn an_ephemeral_container_reaches_no_secret(test: Test) -> Result<()> {
+    let setting = running(&test).await?;
+    let namespace = setting.namespace();
+    namespace.wait_until_ready("app").await?;
+    for stolen in [
+        json!({"volumeMounts": [{"name": "creds", "mountPath": "/stolen"}]}),
+        json!({"volumeMounts": [{"name": "alcove-identity", "mountPath": "/stolen"}]}),
+        json!({"env": [{"name": "X", "valueFrom": {"fileKeyRef": {"volumeName": "alcove-status", "path": "x", "key": "x"}}}]}),
+        json!({"env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "db-creds", "key": "password"}}}]}),
+    ] {
+        let mut container = stolen.clone();
+        container["name"] = "debugger".into();
+        container["image"] = "localhost/busybox:test".into();
+        let patch = json!({"spec": {"ephemeralContainers": [container]}}).to_string();
+        let patching = ["patch", "pod", "app", "--subresource=ephemeralcontainers", "--type=strategic", "-p", &patch];
+        let Err(error) = namespace.kubectl(&patching).await else { anyhow::bail!("the API server took {stolen}") };
+        let text = format!("{error:#}");
+        ensure!(text.contains("pods.alcove.dev") && text.contains("debugger"), "{text}");
+    }
+    // A debugger that asks for nothing of ours is nobody's business.
+    let innocent = ["debug", "app", "--image=localhost/busybox:test", "--image-pull-policy=IfNotPresent", "--", "true"];
+    namespace.kubectl(&innocent).await.map(drop)
 }
 
 async fn a_forged_marker_does_not_skip_policy(test: Test) -> Result<()> {
     let setting = Setting::shared(&test).await?;
     let mut marked = pod("app", "vault:kv/somebody-else/db");
     marked["metadata"]["annotations"]["alcove.dev/injected"] = "0.1.0".into();
-    marked["spec"]["initContainers"] = json!([forged_sidecar(&setting)]);
+    let refusal = setting.namespace().refusal(&marked.to_string()).await?;
+    let reason = "no policy allows key \"kv/somebody-else/db\"";
+    ensure!(refusal.contains(reason), "{refusal}");
+    // The same as if it had been changed already: what it was changed from is judged.
+    marked["spec"]["initContainers"] = json!([forged_sidecar()]);
     marked["spec"]["volumes"] = json!([{"name": "creds", "emptyDir": {"medium": "Memory"}}]);
     let refusal = setting.namespace().refusal(&marked.to_string()).await?;
-    ensure!(refusal.contains("denied the request"), "{refusal}");
+    ensure!(refusal.contains(reason), "{refusal}");
     Ok(())
 }
 
 /// The text with which the API server refuses a patch of the Pod `app`.
 async fn refused_patch(setting: &Setting<'_>, patch: &Value) -> Result<String> {
-    let tried = setting.namespace().kubectl(&["patch", "pod", "app", "--type=strategic", "-p", &patch.to_string()]).await;
+    let tried =
+        setting.namespace().kubectl(&["patch", "pod", "app", "--type=strategic", "-p", &patch.to_string()]).await;
     match tried {
         Ok(_) => anyhow::bail!("the API server took {patch}"),
         Err(error) => Ok(format!("{error:#}")),
@@ -221,6 +276,21 @@ async fn the_image_of_the_sidecar_cannot_be_changed_afterwards(test: Test) -> Re
     Ok(())
 }
 
+async fn what_concerns_us_cannot_be_changed_through_a_subresource(test: Test) -> Result<()> {
+    let setting = running(&test).await?;
+    // The status of a Pod is its kubelet's, and an update of it may still change annotations.
+    let annotations =
+        json!({"metadata": {"annotations": {"secret.alcove.dev/db-creds": null, "alcove.dev/injected": null}}});
+    let patch = annotations.to_string();
+    let tried = setting
+        .namespace()
+        .kubectl(&["patch", "pod", "app", "--subresource=status", "--type=merge", "-p", &patch])
+        .await;
+    let Err(error) = tried else { anyhow::bail!("our annotations were removed through the status of the Pod") };
+    ensure!(format!("{error:#}").contains("alcove.dev"), "{error:#}");
+    Ok(())
+}
+
 async fn changes_of_others_pass(test: Test) -> Result<()> {
     let setting = running(&test).await?;
     let namespace = setting.namespace();
@@ -241,7 +311,9 @@ async fn changes_of_others_pass(test: Test) -> Result<()> {
 async fn enforced_mountable_secrets_hold_for_bound_names(test: Test) -> Result<()> {
     let setting = Setting::shared(&test).await?;
     let namespace = setting.namespace();
-    namespace.kubectl(&["annotate", "serviceaccount", "default", "kubernetes.io/enforce-mountable-secrets=true"]).await?;
+    namespace
+        .kubectl(&["annotate", "serviceaccount", "default", "kubernetes.io/enforce-mountable-secrets=true"])
+        .await?;
     // In-tree admission misses projected volumes to this day; for a bound name we do not.
     let mut projected = pod("app", &setting.reference("db"));
     projected["spec"]["volumes"] =

@@ -46,9 +46,13 @@ fn pod(setting: &Setting<'_>, annotations: &Value) -> Value {
 
 /// Sets a quota and waits until the API server counts by it.
 async fn limit(namespace: &Namespace, hard: Value) -> Result<()> {
-    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "quota"}, "spec": {"hard": hard}});
+    let quota =
+        json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "quota"}, "spec": {"hard": hard}});
     namespace.apply(&quota.to_string()).await?;
-    namespace.kubectl(&["wait", "--for=jsonpath={.status.used}", "resourcequota/quota", "--timeout=60s"]).await.map(drop)
+    namespace
+        .kubectl(&["wait", "--for=jsonpath={.status.used}", "resourcequota/quota", "--timeout=60s"])
+        .await
+        .map(drop)
 }
 
 /// What a quota has counted so far.
@@ -60,7 +64,8 @@ async fn used(namespace: &Namespace, what: &str) -> Result<String> {
 async fn a_quota_on_processors_and_memory_lets_the_sidecar_in_and_is_charged_for_it(test: Test) -> Result<()> {
     let setting = Setting::shared(&test).await?;
     let namespace = setting.namespace();
-    limit(namespace, json!({"limits.cpu": "2", "limits.memory": "2Gi", "requests.cpu": "2", "requests.memory": "2Gi"})).await?;
+    limit(namespace, json!({"limits.cpu": "2", "limits.memory": "2Gi", "requests.cpu": "2", "requests.memory": "2Gi"}))
+        .await?;
     // Burstable, so that the amounts are the sidecar's own.
     let mut burstable = pod(&setting, &json!({}));
     burstable["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "10m".into();
@@ -68,7 +73,10 @@ async fn a_quota_on_processors_and_memory_lets_the_sidecar_in_and_is_charged_for
     let charged = used(namespace, "requests.cpu").await?;
     ensure!(charged == "15m", "10m of the application and 5m of the sidecar, as docs/operations.md says: {charged}");
     let charged = used(namespace, "requests.memory").await?;
-    ensure!(charged == "144Mi", "128Mi of the application and 16Mi of the sidecar, as docs/operations.md says: {charged}");
+    ensure!(
+        charged == "144Mi",
+        "128Mi of the application and 16Mi of the sidecar, as docs/operations.md says: {charged}"
+    );
     Ok(())
 }
 
@@ -94,7 +102,8 @@ async fn is_met(test: &Test, limits: Value, complaint: &str, resources: &str) ->
     let namespace = setting.namespace();
     let mut limits = limits;
     limits["type"] = "Container".into();
-    let range = json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "range"}, "spec": {"limits": [limits]}});
+    let range =
+        json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "range"}, "spec": {"limits": [limits]}});
     namespace.apply(&range.to_string()).await?;
     let refusal = namespace.refusal(&pod(&setting, &json!({})).to_string()).await?;
     ensure!(refusal.contains(complaint), "{refusal}");

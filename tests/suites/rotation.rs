@@ -58,8 +58,7 @@ async fn a_sub_path_of_a_directory_is_warned_of_and_becomes_empty(test: Test) ->
     setting.put("db", json!({"password": "first"})).await?;
     let mut directory = pod(&refreshed(&setting));
     directory["spec"]["volumes"][0]["secret"]["items"] = json!([{"key": "password", "path": "conf/pass"}]);
-    directory["spec"]["containers"][0]["volumeMounts"] =
-        json!([{"name": "creds", "mountPath": "/etc/creds"}, {"name": "creds", "mountPath": "/etc/app", "subPath": "conf"}]);
+    directory["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "creds", "mountPath": "/etc/creds"}, {"name": "creds", "mountPath": "/etc/app", "subPath": "conf"}]);
     let warnings = warnings(&test, &directory).await?;
     ensure!(warnings.contains("/etc/app of volume \"creds\" will be empty after the first change"), "{warnings}");
     namespace.apply(&directory.to_string()).await?;
@@ -73,7 +72,9 @@ async fn a_sub_path_of_a_directory_is_warned_of_and_becomes_empty(test: Test) ->
     Ok(())
 }
 
-async fn a_secret_that_is_file_and_variable_is_warned_of_and_the_variable_follows_at_a_restart(test: Test) -> Result<()> {
+async fn a_secret_that_is_file_and_variable_is_warned_of_and_the_variable_follows_at_a_restart(
+    test: Test,
+) -> Result<()> {
     let setting = Setting::shared(&test).await?;
     let namespace = setting.namespace();
     setting.put("db", json!({"password": "first"})).await?;
@@ -147,11 +148,15 @@ async fn of_other_version(test: &Test, declared: &str, mount: &str, expected: &s
     wait_for_status(&setting, expected).await.map(drop)
 }
 
-async fn a_store_that_declares_version_1_of_an_engine_of_version_2_is_told_so_even_where_optional(test: Test) -> Result<()> {
+async fn a_store_that_declares_version_1_of_an_engine_of_version_2_is_told_so_even_where_optional(
+    test: Test,
+) -> Result<()> {
     of_other_version(&test, "v1", "kv", "set the store's version to v2").await
 }
 
-async fn a_store_that_declares_version_2_of_an_engine_of_version_1_is_told_so_even_where_optional(test: Test) -> Result<()> {
+async fn a_store_that_declares_version_2_of_an_engine_of_version_1_is_told_so_even_where_optional(
+    test: Test,
+) -> Result<()> {
     of_other_version(&test, "v2", "kv1", "set the store's version to v1").await
 }
 
@@ -189,7 +194,8 @@ async fn a_path_into_a_value_that_has_no_parts_is_named(test: Test) -> Result<()
     let setting = Setting::shared(&test).await?;
     setting.put("db", json!({"text": "x", "list": ["only"], "object": {"name": "y"}})).await?;
     let reference = setting.reference("db");
-    let binding = format!("{{data: {{a: '{reference}#text.inner', b: '{reference}#list[5]', c: '{reference}#object.nam'}}}}");
+    let binding =
+        format!("{{data: {{a: '{reference}#text.inner', b: '{reference}#list[5]', c: '{reference}#object.nam'}}}}");
     setting.namespace().apply(&pod(&binding).to_string()).await?;
     let status = wait_for_status(&setting, "text.inner").await?;
     for property in ["list[5]", "object.nam"] {

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Builds the programs that the tests run against (Kubernetes, containerd, runc, Vault) from their Go modules, once per
-# machine: the result is kept outside the checkout, named by everything that decides it.
+# Builds the programs that the tests run against (Kubernetes, containerd, runc, Vault) and the benchmarks compare with
+# (vault-k8s) from their Go modules, once per machine: the result is kept outside the checkout, named by everything that
+# decides it.
 #
-#   tests/tools/build.sh [kubernetes|containerd|runc|vault]...     prints the directory of each on stdout
+#   tests/tools/build.sh [kubernetes|containerd|runc|vault|vault-k8s]...     prints the directory of each on stdout
 set -euo pipefail
 cd "$(dirname "$0")"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/alcove/tools
@@ -13,10 +14,11 @@ kubernetes_flags=(-ldflags "-s -w -X $component.gitVersion=$kubernetes_version -
 containerd_flags=(-tags "no_btrfs no_zfs no_devmapper" -ldflags "-s -w")
 runc_flags=(-tags seccomp -ldflags "-s -w")
 vault_flags=(-tags minimal -ldflags "-s -w")
+vault_k8s_flags=(-ldflags "-s -w")
 
 build() { # module
   local module=$1 cgo=0 key out began=$SECONDS
-  local -n flags="${module}_flags"
+  local -n flags="${module//-/_}_flags"
   if [ "$module" = runc ]; then cgo=1; fi
   key=$(cat "$module/go.mod" "$module/go.sum" <(printf '%s\n' "${flags[@]}" "$(go env GOVERSION GOARCH)") | sha256sum | cut -c1-16)
   out=$cache/$module-$key
@@ -42,7 +44,7 @@ build() { # module
 if [ $# -eq 0 ]; then set -- runc containerd kubernetes vault; fi
 for module in "$@"; do
   case $module in
-    kubernetes | containerd | runc | vault) build "$module" ;;
-    *) echo "build.sh: unknown tool '$module'; known: kubernetes containerd runc vault" >&2; exit 2 ;;
+    kubernetes | containerd | runc | vault | vault-k8s) build "$module" ;;
+    *) echo "build.sh: unknown tool '$module'; known: kubernetes containerd runc vault vault-k8s" >&2; exit 2 ;;
   esac
 done

@@ -61,26 +61,60 @@ pub(super) fn review(containers: usize) -> String {
     .to_string()
 }
 
-/// The objects of a cluster with `count` policies and as many bindings in other namespaces, and the store and the policy
+/// Whose the policies and bindings are that a Pod does not need.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scope {
+    /// Those of other namespaces.
+    Namespace,
+    /// The cluster's, each selecting other namespaces.
+    Cluster,
+}
+
+impl Scope {
+    pub(super) fn adjective(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespaced",
+            Self::Cluster => "cluster-scoped",
+        }
+    }
+
+    /// What one policy and one binding have in common, inside `metadata` and inside `spec`.
+    fn place(self, index: usize) -> (String, String) {
+        let namespace = index % 100;
+        match self {
+            Self::Namespace => (format!(", namespace: ns{namespace}"), String::new()),
+            Self::Cluster => (String::new(), format!("namespaceSelector: {{matchLabels: {{team: t{namespace}}}}}, ")),
+        }
+    }
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Namespace => "",
+            Self::Cluster => "Cluster",
+        }
+    }
+}
+
+/// The objects of a cluster with `count` policies and as many bindings for other namespaces, and the store and the policy
 /// that the Pod needs.
-pub(super) fn resources(count: usize) -> String {
+pub(super) fn resources(scope: Scope, count: usize) -> String {
     let mut documents = String::from(NEEDED);
     for index in 0..count {
-        let namespace = index % 100;
+        let (prefix, (metadata, spec)) = (scope.prefix(), scope.place(index));
         // Writing to a string cannot fail.
         let _infallible = writeln!(
             documents,
-            "---\n{{apiVersion: alcove.dev/v1alpha1, kind: SecretPolicy, metadata: {{name: p{index}, namespace: ns{namespace}}}, \
-             spec: {{serviceAccounts: [web], allow: [{{store: {{kind: ClusterExternalStore, name: vault}}, keys: ['kv/{index}/**']}}]}}}}\n\
-             ---\n{{apiVersion: alcove.dev/v1alpha1, kind: SecretBinding, metadata: {{name: b{index}, namespace: ns{namespace}}}, \
-             spec: {{dataFrom: ['vault:kv/{index}/db']}}}}"
+            "---\n{{apiVersion: alcove.dev/v1alpha1, kind: {prefix}SecretPolicy, metadata: {{name: p{index}{metadata}}}, spec: {{{spec}\
+             serviceAccounts: [web], allow: [{{store: {{kind: ClusterExternalStore, name: vault}}, keys: ['kv/{index}/**']}}]}}}}\n\
+             ---\n{{apiVersion: alcove.dev/v1alpha1, kind: {prefix}SecretBinding, metadata: {{name: b{index}{metadata}}}, spec: {{{spec}\
+             dataFrom: ['vault:kv/{index}/db']}}}}"
         );
     }
     documents
 }
 
 const NEEDED: &str = "
-{apiVersion: v1, kind: Namespace, metadata: {name: bench}}
+{apiVersion: v1, kind: Namespace, metadata: {name: bench, labels: {team: bench}}}
 ---
 {apiVersion: v1, kind: ServiceAccount, metadata: {name: web, namespace: bench}}
 ---

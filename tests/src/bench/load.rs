@@ -1,57 +1,87 @@
-//! Many requests over a few connections, and how long each took.
+//! Many reviews over a few connections, and how long each took.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
 use reqwest::Client;
+
+use super::server::Server;
+use super::usage;
+
+/// Where both webhooks answer.
+const PATH: &str = "/mutate";
 
 /// What a load found.
 #[derive(Debug)]
 pub(super) struct Outcome {
     took: Duration,
     times: Vec<Duration>,
+    processor: Duration,
 }
 
 impl Outcome {
-    /// Answers a second.
+    /// Reviews a second.
     pub(super) fn throughput(&self) -> f64 {
-        self.times.len() as f64 / self.took.as_secs_f64()
+        f64::from(self.count()) / self.took.as_secs_f64()
     }
 
-    /// The time within which this share of the requests was answered.
-    pub(super) fn quantile(&self, share: f64) -> Duration {
-        let last = self.times.len().saturating_sub(1);
-        let index = (last as f64 * share).round() as usize;
-        self.times.get(index).copied().unwrap_or_default()
+    /// Processor time that the server used for each review.
+    pub(super) fn processor_time(&self) -> Duration {
+        self.processor / self.count().max(1)
     }
 
-    /// Throughput and latencies in one line.
+    /// Throughput, latencies and cost in one line.
     pub(super) fn summary(&self) -> String {
-        let milliseconds = |share| self.quantile(share).as_secs_f64() * 1000.0;
-        format!("{:.0}/s, p50 {:.2} ms, p99 {:.2} ms", self.throughput(), milliseconds(0.5), milliseconds(0.99))
+        let milliseconds = |per_mille| self.quantile(per_mille).as_secs_f64() * 1000.0;
+        format!(
+            "{:.0}/s, p50 {:.2} ms, p99 {:.2} ms, {} µs CPU each",
+            self.throughput(),
+            milliseconds(500),
+            milliseconds(990),
+            self.processor_time().as_micros(),
+        )
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.times.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The time within which this many of a thousand reviews were answered.
+    fn quantile(&self, per_mille: usize) -> Duration {
+        let last = self.times.len().saturating_sub(1);
+        self.times.get(last * per_mille / 1000).copied().unwrap_or_default()
     }
 }
 
-/// Posts `body` to `url` over `connections` connections for `duration`, each without a pause.
-pub(super) async fn apply(client: &Client, url: &str, body: &str, connections: usize, duration: Duration) -> Result<Outcome> {
-    let began = Instant::now();
-    let end = began + duration;
-    let times = try_join_all((0..connections).map(|_| one(client, url, body, end))).await?;
+/// Posts `review` over `connections` connections for `duration`, on each without a pause.
+pub(super) async fn apply(server: &Server, review: &str, connections: usize, duration: Duration) -> Result<Outcome> {
+    let url = server.url(PATH);
+    let clients = (0..connections).map(|_| server.connection()).collect::<Result<Vec<_>>>()?;
+    // Connecting is not what is measured.
+    try_join_all(clients.iter().map(|client| ask(client, &url, review))).await?;
+    let (began, before) = (Instant::now(), usage::processor_time(server.process())?);
+    let times = try_join_all(clients.iter().map(|client| repeat(client, &url, review, began + duration))).await?;
+    let (took, after) = (began.elapsed(), usage::processor_time(server.process())?);
     let mut times: Vec<Duration> = times.into_iter().flatten().collect();
     times.sort_unstable();
-    Ok(Outcome { took: began.elapsed(), times })
+    Ok(Outcome { took, times, processor: after.saturating_sub(before) })
 }
 
-async fn one(client: &Client, url: &str, body: &str, end: Instant) -> Result<Vec<Duration>> {
+async fn repeat(client: &Client, url: &str, review: &str, end: Instant) -> Result<Vec<Duration>> {
     let mut times = Vec::new();
     while Instant::now() < end {
-        let began = Instant::now();
-        let request = client.post(url).header("Content-Type", "application/json").body(body.to_owned());
-        let answer = request.send().await?;
-        let (status, text) = (answer.status(), answer.text().await?);
-        times.push(began.elapsed());
-        ensure!(status.is_success() && text.contains("\"patch\""), "{url} answered {status}: {text}");
+        times.push(ask(client, url, review).await?);
     }
     Ok(times)
+}
+
+async fn ask(client: &Client, url: &str, review: &str) -> Result<Duration> {
+    let began = Instant::now();
+    let request = client.post(url).header("Content-Type", "application/json").body(review.to_owned());
+    let answer = request.send().await.context("asking the webhook")?;
+    let (status, text) = (answer.status(), answer.text().await?);
+    let took = began.elapsed();
+    ensure!(status.is_success() && text.contains("\"patch\""), "{url} answered {status}: {text}");
+    Ok(took)
 }

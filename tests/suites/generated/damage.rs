@@ -32,7 +32,9 @@ const DAMAGES: [(&str, Damage); 39] = [
     ("volume name twice", twice_the_same_volume),
     ("projected mode too large", |pod| set(projected(pod)?, "defaultMode", json!(0o2000))),
     ("projected source of two kinds", |pod| set(source(pod)?, "configMap", json!({"name": "settings"}))),
-    ("projected source as text", |pod| projected(pod)?["sources"].as_array_mut().map(|list| list.push(json!("secret")))),
+    ("projected source as text", |pod| {
+        projected(pod)?["sources"].as_array_mut().map(|list| list.push(json!("secret")))
+    }),
     ("projected path twice", |pod| collide(pod, "collision", "collision")),
     ("projected path absolute", |pod| collide(pod, "/a", "b")),
     ("projected token of no time", |pod| {

@@ -122,7 +122,11 @@ fn volumes() -> impl Strategy<Value = Vec<Value>> {
     ]);
     let volume = prop_oneof![4 => secret_volume(), 3 => projected_volume(), 2 => others];
     prop::collection::vec(volume, 0..6).prop_map(|volumes| {
-        volumes.into_iter().enumerate().map(|(index, volume)| with(volume, json!({"name": format!("v{index}")}))).collect()
+        volumes
+            .into_iter()
+            .enumerate()
+            .map(|(index, volume)| with(volume, json!({"name": format!("v{index}")})))
+            .collect()
     })
 }
 

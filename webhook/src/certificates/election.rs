@@ -55,10 +55,13 @@ impl Election {
         self.duration
     }
 
-    /// How often to look: often enough to fail twice before the record ends.
+    /// How long to wait for an answer, or before the next look: often enough to fail twice before the record ends, and
+    /// never past the moment at which this replica leads no more.
     #[must_use]
-    pub fn interval(&self) -> Duration {
-        self.duration / 4
+    pub fn patience(&self, now: Instant) -> Duration {
+        let interval = self.duration / 4;
+        let left = self.leads_until().map(|end| end.saturating_duration_since(now)).filter(|left| !left.is_zero());
+        left.map_or(interval, |left| left.min(interval))
     }
 
     /// Whose turn it is, given the Lease as it is now.
@@ -86,7 +89,11 @@ impl Election {
     /// Whether this replica leads: it stops before another one may begin.
     #[must_use]
     pub fn leads(&self, now: Instant) -> bool {
-        self.renewed.is_some_and(|renewed| now.duration_since(renewed) < self.duration * 2 / 3)
+        self.leads_until().is_some_and(|end| now < end)
+    }
+
+    fn leads_until(&self) -> Option<Instant> {
+        self.renewed.map(|renewed| renewed + self.duration * 2 / 3)
     }
 }
 

@@ -35,7 +35,7 @@ impl Candidate {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut outage = Outage::of(format!("hold or read the Lease {}", self.name));
         loop {
-            match timeout(self.election.interval(), self.pass()).await {
+            match timeout(self.election.patience(Instant::now()), self.pass()).await {
                 Ok(Ok(())) => outage.recovered(),
                 Ok(Err(error)) => _ = outage.failed(&report::chain(&error)),
                 Err(elapsed) => _ = outage.failed(&elapsed),
@@ -43,7 +43,7 @@ impl Candidate {
             self.tell();
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = sleep(self.election.interval()) => {}
+                () = sleep(self.election.patience(Instant::now())) => self.tell(),
             }
         }
         self.hand_on().await;
@@ -102,7 +102,7 @@ impl Candidate {
             return;
         }
         self.leads.send_replace(false);
-        let released = timeout(self.election.interval(), self.release()).await;
+        let released = timeout(self.election.patience(Instant::now()), self.release()).await;
         if let Ok(Err(error)) = released {
             tracing::info!(error = report::chain(&error), "could not hand on the Lease");
         }
@@ -185,7 +185,7 @@ mod tests {
         let begin = Instant::now();
         server.fall_silent();
         becomes(&mut leads, false).await;
-        assert!(begin.elapsed() < DURATION, "{:?}", begin.elapsed());
+        assert!(begin.elapsed() <= DURATION * 2 / 3, "{:?}", begin.elapsed());
         running.abort();
     }
 }

@@ -93,7 +93,7 @@ impl ApiServer {
         let (status, answer) = if head.method == Method::GET {
             self.read(path)
         } else {
-            self.write(head.method, path, serde_json::from_slice(&body).unwrap())
+            self.write(&head.method, path, serde_json::from_slice(&body).unwrap())
         };
         self.answers.acquire().await.unwrap().forget();
         Ok(Response::builder().status(status).body(Body::from(answer.to_string().into_bytes())).unwrap())
@@ -114,15 +114,15 @@ impl ApiServer {
         (StatusCode::OK, list)
     }
 
-    fn write(&self, method: Method, path: &str, mut object: Value) -> (StatusCode, Value) {
+    fn write(&self, method: &Method, path: &str, mut object: Value) -> (StatusCode, Value) {
         self.writes.lock().unwrap().push((method.clone(), path.to_owned(), object.clone()));
-        let path = match method {
+        let path = match *method {
             Method::POST => format!("{path}/{}", object["metadata"]["name"].as_str().unwrap()),
             _ => path.to_owned(),
         };
         let mut objects = self.objects.lock().unwrap();
         let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
-        if method != Method::PATCH && objects.get(&path).map(version).unwrap_or_default() != version(&object) {
+        if *method != Method::PATCH && objects.get(&path).map(version).unwrap_or_default() != version(&object) {
             return failure(StatusCode::CONFLICT);
         }
         let next = self.version.fetch_add(1, Ordering::SeqCst);

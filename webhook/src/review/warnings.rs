@@ -6,7 +6,7 @@
 /// How long one warning may be.
 const LONGEST: usize = 256;
 /// How long all may be together.
-const TOTAL: usize = 4096;
+const TOTAL: usize = 8192;
 /// What stands where a warning goes on.
 const CONTINUED: &str = "…";
 /// Set aside for saying that there was more.
