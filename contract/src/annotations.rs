@@ -171,7 +171,7 @@ impl PodAnnotations {
             } else {
                 Ok(())
             };
-            problems.extend(result.err().into_iter().flatten().map(|problem| problem.below(&place(key))));
+            problems.collect(result.map_err(|inner| inner.below(&place(key))));
         }
         problems.or(parsed)
     }

@@ -5,6 +5,7 @@
 //! A field that a version does not know is an error, because a sidecar that skips what it does not understand delivers
 //! something else than what was judged.
 
+mod limits;
 mod variables;
 
 use crate::binding::{Encoding, SecretType};
@@ -155,7 +156,7 @@ pub struct SecretSource {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ItemConfiguration {
-    /// The key.
+    /// The key, of at most 253 bytes.
     pub key: String,
     /// The relative path of its file.
     pub path: String,
@@ -194,7 +195,7 @@ pub struct EntryConfiguration {
     pub variable: String,
     /// The Secret.
     pub secret: SecretName,
-    /// The key in the Secret.
+    /// The key in the Secret: a [`FileName`].
     pub secret_key: String,
     /// Whether the entry is left out where the Secret or its key is missing.
     #[serde(default, skip_serializing_if = "is_false")]

@@ -18,4 +18,4 @@ mod spelling;
 mod yaml;
 
 pub use problem::{Problem, Problems};
-pub use spelling::nearest;
+pub use spelling::{listed, nearest};

@@ -64,20 +64,38 @@ impl fmt::Display for Problem {
 
 /// Every problem of one input, in the order of the input.
 ///
-/// A parser that returns this has looked at the whole input: nobody has to fix one mistake to be told of the next.
+/// A parser that returns this has looked at the whole input: nobody has to fix one mistake to be told of the next. Only
+/// the first [`Problems::MOST`] are kept and the rest are counted, so that no input makes its answer grow without end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    kept: Vec<Problem>,
+    /// How many more there are.
+    more: usize,
+}
 
 impl Problems {
+    /// The most problems that are kept: more than anybody reads.
+    pub const MOST: usize = 200;
+
     /// No problem so far.
     #[must_use]
     pub const fn none() -> Self {
-        Self(Vec::new())
+        Self { kept: Vec::new(), more: 0 }
     }
 
     /// Adds one problem.
     pub fn push(&mut self, problem: Problem) {
-        self.0.push(problem);
+        if self.kept.len() < Self::MOST {
+            self.kept.push(problem);
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+
+    /// Adds all of `others`, those that were only counted among them.
+    pub fn append(&mut self, others: Self) {
+        self.extend(others.kept);
+        self.more = self.more.saturating_add(others.more);
     }
 
     /// Takes the value of `result`, or notes its problems and gives nothing.
@@ -85,27 +103,39 @@ impl Problems {
         match result {
             Ok(value) => Some(value),
             Err(problems) => {
-                self.0.extend(problems.into().0);
+                self.append(problems.into());
                 None
             }
         }
     }
 
+    /// The same problems, each as `change` makes it.
+    #[must_use]
+    pub fn map(self, change: impl FnMut(Problem) -> Problem) -> Self {
+        Self { kept: self.kept.into_iter().map(change).collect(), more: self.more }
+    }
+
     /// The same problems, seen from the outside: every place is below `outer`.
     #[must_use]
     pub fn below(self, outer: &str) -> Self {
-        self.0.into_iter().map(|problem| problem.below(outer)).collect()
+        self.map(|problem| problem.below(outer))
     }
 
     /// Whether nothing is wrong.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.kept.is_empty()
     }
 
-    /// The problems in order.
+    /// How many there are, those that were only counted among them.
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.kept.len().saturating_add(self.more)
+    }
+
+    /// The problems that were kept, in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
-        self.0.iter()
+        self.kept.iter()
     }
 
     /// `value` if nothing is wrong.
@@ -120,19 +150,21 @@ impl Problems {
 
 impl From<Problem> for Problems {
     fn from(problem: Problem) -> Self {
-        Self(vec![problem])
+        Self { kept: vec![problem], more: 0 }
     }
 }
 
 impl FromIterator<Problem> for Problems {
     fn from_iter<I: IntoIterator<Item = Problem>>(problems: I) -> Self {
-        Self(problems.into_iter().collect())
+        let mut collected = Self::none();
+        collected.extend(problems);
+        collected
     }
 }
 
 impl Extend<Problem> for Problems {
     fn extend<I: IntoIterator<Item = Problem>>(&mut self, problems: I) {
-        self.0.extend(problems);
+        problems.into_iter().for_each(|problem| self.push(problem));
     }
 }
 
@@ -141,7 +173,7 @@ impl IntoIterator for Problems {
     type IntoIter = std::vec::IntoIter<Problem>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.kept.into_iter()
     }
 }
 
@@ -156,14 +188,69 @@ impl<'a> IntoIterator for &'a Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
+        for (index, problem) in self.kept.iter().enumerate() {
             if index > 0 {
                 formatter.write_str("\n")?;
             }
             write!(formatter, "{problem}")?;
         }
-        Ok(())
+        match self.more {
+            0 => Ok(()),
+            1 => formatter.write_str("\nand 1 more problem"),
+            more => write!(formatter, "\nand {more} more problems"),
+        }
     }
 }
 
 impl std::error::Error for Problems {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn numbered(count: usize) -> Vec<Problem> {
+        (0..count).map(|number| Problem::new(number.to_string(), "is wrong")).collect()
+    }
+
+    /// Every way to bring problems together.
+    const WAYS: [fn(&mut Problems, Vec<Problem>); 5] = [
+        |problems, more| more.into_iter().for_each(|problem| problems.push(problem)),
+        |problems, more| problems.extend(more),
+        |problems, more| problems.append(more.into_iter().collect()),
+        |problems, more| assert_eq!(problems.collect(Problems::from_iter(more).or(())), None),
+        |problems, more| problems.append(Problems::from_iter(more).map(|problem| problem)),
+    ];
+
+    #[test]
+    fn what_is_too_much_to_read_is_counted() {
+        let all: Problems = numbered(Problems::MOST + 2).into_iter().collect();
+        let text = all.to_string();
+        assert!(text.ends_with("\n199: is wrong\nand 2 more problems"), "{text}");
+        let one: Problems = numbered(Problems::MOST + 1).into_iter().collect();
+        assert!(one.to_string().ends_with("\nand 1 more problem"));
+        let none: Problems = numbered(Problems::MOST).into_iter().collect();
+        assert!(none.to_string().ends_with("\n199: is wrong"));
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_are_kept_and_all_are_counted_however_they_come_together(
+            parts in prop::collection::vec((1_usize..150, 0..WAYS.len()), 0..6),
+        ) {
+            let total: usize = parts.iter().map(|(count, _)| count).sum();
+            let mut all = numbered(total).into_iter();
+            let mut problems = Problems::none();
+            for (count, way) in parts {
+                WAYS[way](&mut problems, all.by_ref().take(count).collect());
+            }
+            prop_assert_eq!(problems.total(), total);
+            prop_assert_eq!(problems.is_empty(), total == 0);
+            let kept = problems.below("outer");
+            prop_assert_eq!(kept.total(), total);
+            let places: Vec<_> = kept.into_iter().map(|problem| problem.place).collect();
+            let expected: Vec<_> = (0..total.min(Problems::MOST)).map(|number| format!("outer.{number}")).collect();
+            prop_assert_eq!(places, expected);
+        }
+    }
+}

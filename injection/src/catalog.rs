@@ -13,10 +13,9 @@ use alcove_contract::{Problem, Problems, nearest};
 use alcove_resources::policy::StoreKind;
 use alcove_resources::store::Provider;
 use alcove_resources::{Kind, Object, ObjectName};
-use entry::StoreContent;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-pub(crate) use entry::{Entry, located};
+pub(crate) use entry::{Entry, StoreContent, located};
 pub(crate) use selection::{Holds, Namespace};
 
 /// What is known of the cluster.
@@ -206,12 +205,9 @@ impl Catalog {
         WrongStore::Unknown { nearest: nearest(name.as_str(), candidates).map(str::to_owned) }
     }
 
-    /// The readable ClusterExternalStores: their names, providers and audiences.
-    pub(crate) fn cluster_stores(&self) -> impl Iterator<Item = (&ObjectName, &Provider, Option<&str>)> {
-        self.stores.cluster.values().filter_map(|entry| {
-            let content = entry.content.as_ref().ok()?;
-            Some((&entry.object, &content.provider, content.audience.as_deref()))
-        })
+    /// The ClusterExternalStores, by name, wherever they hold.
+    pub(crate) fn cluster_stores(&self) -> impl Iterator<Item = &Entry<StoreContent>> {
+        self.stores.cluster.values()
     }
 
     /// The policies of a namespace, by name.
@@ -267,7 +263,7 @@ impl WrongStore {
                     .into()
             }
             Self::Unreadable(problems) => {
-                problems.iter().map(|problem| about(&format!("names a store that cannot be read: {problem}"))).collect()
+                problems.clone().map(|problem| about(&format!("names a store that cannot be read: {problem}")))
             }
         }
     }

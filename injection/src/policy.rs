@@ -94,7 +94,7 @@ pub fn judge(catalog: &Catalog, settings: &Settings, request: &Request<'_>) -> J
             Word::Nothing => {}
             Word::Denies(by) => return Judgement::Denied { by },
             Word::Allows(by) => allowed = allowed.or(Some(by)),
-            Word::Unreadable(problems) => unreadable.extend(problems),
+            Word::Unreadable(problems) => unreadable.append(problems),
             Word::PerhapsAllows(problem) => perhaps.push(problem),
         }
     }

@@ -34,7 +34,7 @@ pub fn configure(
     let mut problems = check::audience(store, catalog, settings);
     let mut reader = Reader { store, settings, identity, problems: Problems::none() };
     let provider = reader.provider();
-    problems.extend(reader.problems);
+    problems.append(reader.problems);
     match provider {
         Some(provider) if problems.is_empty() => Ok(StoreConfiguration { name: store.name.clone(), provider }),
         _ => Err(located(&problems.below("spec"), store.object)),

@@ -79,7 +79,7 @@ impl Document {
                 let name = path::single_name(property.as_str());
                 let entry =
                     entries.iter().find(|(known, _)| *known == property.as_str() || Some(known) == name.as_ref());
-                entry.map(|(_, value)| copy(value)).ok_or_else(|| self.missing(property, &self.names()))
+                entry.map(|(_, value)| copy(value)).ok_or_else(|| self.missing(property))
             }
         }
     }
@@ -99,7 +99,7 @@ impl Document {
         let members = self.members(text)?;
         let readings = path::readings(&members, property.as_str());
         match readings.as_slice() {
-            [] => Err(self.missing(property, &path::names(&members))),
+            [] => Err(self.missing(property)),
             [reading] if reading.value.is_null() => Err(self.null(property)),
             [reading] => self.bytes(property.as_str(), reading.value),
             several => Err(self.ambiguous(property, several)),
@@ -119,8 +119,9 @@ impl Document {
         })
     }
 
-    fn missing(&self, property: &Property, names: &[String]) -> StoreError {
-        let property = property.as_str();
+    /// The names of nested objects are part of a value that can be delivered: none is offered, however near it is.
+    fn missing(&self, property: &Property) -> StoreError {
+        let (property, names) = (property.as_str(), self.names());
         let remedy = match nearest(property, names.iter().map(String::as_str)) {
             Some(name) => format!("did you mean \"{name}\"?"),
             None if names.is_empty() => "it has none at all".to_owned(),

@@ -105,11 +105,11 @@ async fn a_generated_pod_that_kubernetes_accepts_without_us_is_accepted_with_us(
     let mut differences = Vec::new();
     let mut injected = 0;
     for ((pod, without), with) in pods.iter().zip(&without).zip(&with) {
-        if let Err(text) = without {
-            differences.push(format!("a generated Pod is not valid: {text}\n{pod}"));
+        if let Err(refusal) = without {
+            differences.push(format!("a generated Pod is not valid: {refusal}\n{pod}"));
         }
         match with {
-            Err(text) => differences.push(format!("refused with us alone: {text}\n{pod}")),
+            Err(refusal) => differences.push(format!("refused with us alone: {refusal}\n{pod}")),
             Ok(answer) => injected += usize::from(sidecar(answer).is_some()),
         }
     }
@@ -127,7 +127,7 @@ async fn an_injected_pod_that_is_sent_again_stays_as_it_is(test: Test) -> Result
         match after.map(as_new) {
             Ok(after) if after == *before => {}
             Ok(after) => differences.push(format!("sent:\n{before}\nand answered:\n{after}")),
-            Err(text) => differences.push(format!("refused the second time: {text}\n{before}")),
+            Err(refusal) => differences.push(format!("refused the second time: {refusal}\n{before}")),
         }
     }
     none(&differences, first.len())?;
@@ -173,7 +173,7 @@ async fn a_damaged_pod_that_kubernetes_refuses_without_us_is_refused_with_us(tes
     for (((mistake, pod), without), with) in damaged.iter().zip(without).zip(with) {
         match (without, with) {
             (Err(_), Err(_)) => {}
-            (Err(text), Ok(_)) => differences.push(format!("{mistake}: refused without us alone: {text}\n{pod}")),
+            (Err(refusal), Ok(_)) => differences.push(format!("{mistake}: refused without us alone: {refusal}\n{pod}")),
             (Ok(_), _) => differences.push(format!("{mistake}: is no mistake to Kubernetes\n{pod}")),
         }
     }

@@ -44,6 +44,13 @@ fn pod(setting: &Setting<'_>, annotations: &Value) -> Value {
     pod
 }
 
+/// The same Pod where the amounts of the sidecar are its own: in a Guaranteed one its requests are its limits.
+fn burstable(setting: &Setting<'_>, annotations: &Value) -> Value {
+    let mut burstable = pod(setting, annotations);
+    burstable["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "10m".into();
+    burstable
+}
+
 /// Sets a quota and waits until the API server counts by it.
 async fn limit(namespace: &Namespace, hard: Value) -> Result<()> {
     let quota =
@@ -66,10 +73,7 @@ async fn a_quota_on_processors_and_memory_lets_the_sidecar_in_and_is_charged_for
     let namespace = setting.namespace();
     limit(namespace, json!({"limits.cpu": "2", "limits.memory": "2Gi", "requests.cpu": "2", "requests.memory": "2Gi"}))
         .await?;
-    // Burstable, so that the amounts are the sidecar's own.
-    let mut burstable = pod(&setting, &json!({}));
-    burstable["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "10m".into();
-    namespace.apply(&burstable.to_string()).await?;
+    namespace.apply(&burstable(&setting, &json!({})).to_string()).await?;
     let charged = used(namespace, "requests.cpu").await?;
     ensure!(charged == "15m", "10m of the application and 5m of the sidecar, as docs/operations.md says: {charged}");
     let charged = used(namespace, "requests.memory").await?;
@@ -105,9 +109,9 @@ async fn is_met(test: &Test, limits: Value, complaint: &str, resources: &str) ->
     let range =
         json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "range"}, "spec": {"limits": [limits]}});
     namespace.apply(&range.to_string()).await?;
-    let refusal = namespace.refusal(&pod(&setting, &json!({})).to_string()).await?;
+    let refusal = namespace.refusal(&burstable(&setting, &json!({})).to_string()).await?;
     ensure!(refusal.contains(complaint), "{refusal}");
-    namespace.apply(&pod(&setting, &json!({"alcove.dev/resources": resources})).to_string()).await
+    namespace.apply(&burstable(&setting, &json!({"alcove.dev/resources": resources})).to_string()).await
 }
 
 async fn a_least_amount_of_memory_is_met_by_the_annotation(test: Test) -> Result<()> {

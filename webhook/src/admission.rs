@@ -54,7 +54,7 @@ impl Admission {
         match live.read(question.namespace()).await {
             // Even where the read brought nothing new: a watch may have, since the first look.
             Outcome::Unchanged | Outcome::Changed => self.judge(&question).into_answer(&question),
-            Outcome::Failed => first.into_answer(&question),
+            Outcome::Failed => first.or_unavailable().into_answer(&question),
         }
     }
 

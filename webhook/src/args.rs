@@ -177,7 +177,7 @@ pub struct CertificateArgs {
     /// File with the private key, PEM.
     #[arg(long, env = "ALCOVE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// Name of the Service; the certificate is for <service>.<namespace>.svc.
+    /// Name of the Service; the certificate is for SERVICE.NAMESPACE.svc.
     #[arg(long, env = "ALCOVE_SERVICE_NAME", default_value = "alcove-webhook", value_name = "NAME")]
     pub service_name: String,
     /// Name of the MutatingWebhookConfiguration and of the ValidatingWebhookConfiguration whose caBundle is kept.

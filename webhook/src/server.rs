@@ -105,7 +105,7 @@ async fn answer(webhook: Webhook, context: &Context, bytes: &[u8]) -> Response {
         Err(malformed) => return Rejection::Malformed(malformed).respond(&context.metrics),
     };
     // Without every deny rule, an allow rule says nothing; API servers do not ask before, but others might.
-    if let Some(obstacles) = context.readiness.unmet().filter(String::is_empty) {
+    if let Some(obstacles) = context.readiness.unmet() {
         return Rejection::NotReady(obstacles).respond(&context.metrics);
     }
     // Only what may wait for the API server can pile up here, so an excess means that it is slow.

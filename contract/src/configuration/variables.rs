@@ -1,5 +1,6 @@
 //! The environment variables that carry a [`SidecarConfiguration`].
 
+use super::limits::Limited;
 use super::{
     EnvironmentConfiguration, LogLevel, SecretConfiguration, SidecarConfiguration, StoreConfiguration,
     VolumeConfiguration,
@@ -22,7 +23,7 @@ const LONGEST: usize = 128 * 1024 - 64;
 /// What is not about one store, Secret, volume or container.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct General {
+pub(super) struct General {
     log_level: LogLevel,
 }
 
@@ -74,14 +75,18 @@ struct Writer {
 }
 
 impl Writer {
-    fn write_all(&mut self, kind: &str, things: &[impl Serialize]) {
+    fn write_all(&mut self, kind: &str, things: &[impl Serialize + Limited]) {
         for (index, thing) in things.iter().enumerate() {
             self.write(&format!("{kind}_{index}"), thing);
         }
     }
 
-    fn write(&mut self, name: &str, thing: &impl Serialize) {
+    fn write(&mut self, name: &str, thing: &(impl Serialize + Limited)) {
         let name = format!("{PREFIX}{name}");
+        let excesses = thing.excesses();
+        if !excesses.is_empty() {
+            return self.problems.append(excesses.below(&name));
+        }
         match versioned(thing) {
             Ok(text) if text.len() + name.len() > LONGEST => self.problems.push(
                 Problem::new(name, format!("would be {} bytes long, more than the kernel's 128 KiB", text.len()))
@@ -107,7 +112,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn take<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+    fn take<T: DeserializeOwned + Limited>(&mut self, name: &str) -> Option<T> {
         let place = format!("{PREFIX}{name}");
         let Some(text) = self.variables.remove(name) else {
             self.problems.push(Problem::new(place, "is not set").with_remedy(
@@ -115,10 +120,10 @@ impl Reader {
             ));
             return None;
         };
-        self.problems.collect(read(&text).map_err(|problem| problem.below(&place)))
+        self.problems.collect(read(&text).map_err(|problems: Problems| problems.below(&place)))
     }
 
-    fn take_all<T: DeserializeOwned>(&mut self, kind: &str) -> Vec<T> {
+    fn take_all<T: DeserializeOwned + Limited>(&mut self, kind: &str) -> Vec<T> {
         let names = (0..self.variables.len()).map(|index| format!("{kind}_{index}"));
         let present: Vec<String> = names.take_while(|name| self.variables.contains_key(name)).collect();
         present.iter().filter_map(|name| self.take(name)).collect()
@@ -135,13 +140,20 @@ impl Reader {
     }
 }
 
-fn read<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
+fn read<T: DeserializeOwned + Limited>(text: &str) -> Result<T, Problems> {
     let invalid = |error: serde_json::Error| Problem::new("", format!("is not a configuration: {error}"));
+    if text.len() > LONGEST {
+        return Err(Problem::new("", format!("is {} bytes long, more than the kernel's 128 KiB", text.len())).into());
+    }
     let mut fields: serde_json::Map<String, Value> = serde_json::from_str(text).map_err(invalid)?;
     match fields.shift_remove("version").and_then(|version| version.as_u64()) {
-        Some(1..=VERSION) => serde_json::from_value(Value::Object(fields)).map_err(invalid),
+        Some(1..=VERSION) => {
+            let thing: T = serde_json::from_value(Value::Object(fields)).map_err(invalid)?;
+            thing.excesses().or(thing)
+        }
         Some(newer) => Err(Problem::new("", format!("has version {newer}, and this sidecar reads up to {VERSION}"))
-            .with_remedy("use the sidecar image that belongs to the webhook")),
-        None => Err(Problem::new("", "has no version")),
+            .with_remedy("use the sidecar image that belongs to the webhook")
+            .into()),
+        None => Err(Problem::new("", "has no version").into()),
     }
 }

@@ -114,6 +114,9 @@ pub enum VaultLogin {
     },
 }
 
+/// Where Vault's own API is mounted, in every namespace. Read as engines they would hand out the login's own token.
+const OWN_MOUNTS: [&str; 4] = ["auth", "sys", "identity", "cubbyhole"];
+
 /// Vault's canonical spelling: `<mount>/<path>` as `vault kv get` takes it, without empty, `.` or `..` segments.
 pub(super) fn canonical_key(key: &Key, version: Option<EngineVersion>) -> Result<Key, Problem> {
     check_options(key, &["version"])?;
@@ -124,6 +127,12 @@ pub(super) fn canonical_key(key: &Key, version: Option<EngineVersion>) -> Result
         return Err(spelt(Problem::new("", "has a '.' or '..' segment, which is not a name in Vault")));
     }
     let named: Vec<&str> = segments.iter().copied().filter(|segment| !segment.is_empty()).collect();
+    if let Some(mount) = named.first().filter(|mount| OWN_MOUNTS.contains(mount)) {
+        return Err(spelt(Problem::new(
+            "",
+            format!("begins with \"{mount}\", which is Vault's own API and no KV engine"),
+        )));
+    }
     if named.len() < 2 {
         return Err(spelt(Problem::new("", "names no secret below a mount"))
             .with_remedy("write <mount>/<path>, for example kv/app/db"));
@@ -136,9 +145,13 @@ pub(super) fn canonical_key(key: &Key, version: Option<EngineVersion>) -> Result
     match (version, named.as_slice()) {
         (Some(EngineVersion::V1), _) => {}
         (_, [mount, "data", rest @ ..]) if !rest.is_empty() => {
-            let canonical = format!("{mount}/{}", rest.join("/"));
+            let canonical = format!("write \"{mount}/{}\"", rest.join("/"));
+            let remedy = match version {
+                Some(_) => canonical,
+                None => format!("{canonical}, or set version: v1 in the store if the mount is KV 1"),
+            };
             return Err(spelt(Problem::new("", "is the API's path of a KV version 2 secret, not the secret's own"))
-                .with_remedy(format!("write \"{canonical}\"")));
+                .with_remedy(remedy));
         }
         _ => {}
     }
@@ -173,11 +186,35 @@ mod tests {
             ("kv/app/db/", "kv/app/db"),
             ("kv/data/app/db", "kv/app/db"),
         ] {
-            let problem = canonical(wrong, None).expect_err(wrong);
+            let problem = canonical(wrong, Some(EngineVersion::V2)).expect_err(wrong);
             assert_eq!(problem.remedy, Some(format!("write \"{right}\"")), "{problem}");
         }
         for wrong in ["kv", "kv/", "kv/../sys/x", "kv/./a", "kv/a/.."] {
             assert!(canonical(wrong, None).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn where_no_version_is_declared_the_remedy_for_data_names_both_ways_out() {
+        let problem = canonical("kv/data/app/db", None).unwrap_err();
+        let remedy = "write \"kv/app/db\", or set version: v1 in the store if the mount is KV 1";
+        assert_eq!(problem.remedy.as_deref(), Some(remedy));
+    }
+
+    #[test]
+    fn no_key_reaches_the_api_of_vault_itself_whatever_the_version_and_the_spelling() {
+        for version in [None, Some(EngineVersion::V1), Some(EngineVersion::V2)] {
+            for mount in ["auth", "sys", "identity", "cubbyhole"] {
+                for path in ["token/lookup-self", "data/x", "x", ""] {
+                    for spelling in [format!("{mount}/{path}"), format!("/{mount}/{path}"), format!("{mount}//{path}")]
+                    {
+                        let problem = canonical(&spelling, version).expect_err(&spelling);
+                        assert!(problem.remedy.is_none_or(|remedy| !remedy.contains(mount)), "{spelling}");
+                    }
+                }
+                let own = format!("{mount}-kv/{mount}/x");
+                assert_eq!(canonical(&own, version), Ok(Key::new(own.as_str())), "a mount that only begins like it");
+            }
         }
     }
 

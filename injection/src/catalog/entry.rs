@@ -42,7 +42,7 @@ impl<T> Entry<T> {
         match selection {
             Ok(selection) => Self { object, selection, content },
             Err(mut problems) => {
-                problems.extend(content.err().into_iter().flatten());
+                problems.append(content.err().unwrap_or_default());
                 Self { object, selection: Selection::everywhere(), content: Err(problems) }
             }
         }
@@ -55,14 +55,10 @@ impl<T> Entry<T> {
 
 /// The same problems, each naming the object that it stands in.
 pub(crate) fn located(problems: &Problems, object: &ObjectName) -> Problems {
-    problems
-        .iter()
-        .cloned()
-        .map(|mut problem| {
-            problem.place = format!("{object}: {}", problem.place);
-            problem
-        })
-        .collect()
+    problems.clone().map(|mut problem| {
+        problem.place = format!("{object}: {}", problem.place);
+        problem
+    })
 }
 
 impl Entry<Binding> {

@@ -28,7 +28,7 @@ impl Refused<'_> {
             Judgement::Unmatched => self.problem(&format!("no policy allows {request}")).into(),
             Judgement::Undecided(why) => {
                 let mut problems = Problems::from(self.problem("the policies about it cannot all be read"));
-                problems.extend(why.clone());
+                problems.append(why.clone());
                 problems
             }
         }

@@ -2,6 +2,7 @@
 
 use super::Request;
 use crate::catalog::Catalog;
+use crate::pattern;
 use alcove_contract::Problem;
 use alcove_resources::policy::StoreKind;
 use serde::Serialize;
@@ -9,20 +10,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The most patterns of one rule, and the most rules of one policy, that the kind's schema admits.
 const MOST: usize = 64;
-/// The longest pattern of keys that the kind's schema admits, in characters.
-const LONGEST_KEY: usize = 1024;
 
 /// The smallest SecretPolicy that allows `requests`, as YAML that can be applied: exactly these keys under exactly these
 /// Secret names, and a name that no policy of the namespace has yet. Several, if one cannot hold them all.
 ///
-/// All requests are of the same namespace and ServiceAccount. A deny cannot be lifted by it: leave denied requests away.
+/// A key that no pattern matches alone is left out, and a comment says so: what is copied from a refusal must not grant
+/// more than was refused. All requests are of the same namespace and ServiceAccount. A deny cannot be lifted by it: leave
+/// denied requests away.
 ///
 /// # Errors
 ///
 /// A request whose text YAML cannot carry.
 pub fn smallest_policy(catalog: &Catalog, requests: &[Request<'_>]) -> Result<String, Problem> {
     let Some(first) = requests.first() else { return Ok(String::new()) };
-    let rules = rules(requests);
+    let (exact, inexact): (Vec<_>, Vec<_>) =
+        requests.iter().partition(|request| obstacle(request.key).is_none());
+    let rules = rules(&exact);
     let names = (1_usize..).map(|number| match number {
         1 => first.service_account.to_owned(),
         _ => format!("{}-{number}", first.service_account),
@@ -40,11 +43,33 @@ pub fn smallest_policy(catalog: &Catalog, requests: &[Request<'_>]) -> Result<St
         serde_saphyr::to_string_with_options(&manifest, options)
             .map_err(|error| Problem::new("", format!("cannot be written: {error}")))
     });
-    Ok(documents.collect::<Result<Vec<_>, _>>()?.join("---\n"))
+    let documents = documents.collect::<Result<Vec<_>, _>>()?.join("---\n");
+    Ok(left_out(&inexact) + &documents)
+}
+
+/// Why no pattern matches `key` and nothing else, if that is so.
+fn obstacle(key: &str) -> Option<&'static str> {
+    if key.contains('*') {
+        Some("in a pattern \"*\" would stand for other keys, too")
+    } else if key.len() > pattern::LONGEST {
+        Some("it is longer than a pattern may be")
+    } else {
+        None
+    }
+}
+
+/// A comment for each key that is left out.
+fn left_out(requests: &[&Request<'_>]) -> String {
+    let keys: BTreeSet<_> = requests.iter().map(|request| (request.store_kind, request.store, request.key)).collect();
+    let line = |(kind, store, key): (StoreKind, &str, &str)| {
+        let why = obstacle(key).unwrap_or_default();
+        format!("# Left out: key \"{}\" of {kind} \"{store}\", because {why}.\n", key.escape_debug())
+    };
+    keys.into_iter().map(line).collect()
 }
 
 /// Rules that allow these requests and nothing else: Secret names of one store share a rule if they need the same keys.
-fn rules<'a>(requests: &[Request<'a>]) -> Vec<AllowRule<'a>> {
+fn rules<'a>(requests: &[&Request<'a>]) -> Vec<AllowRule<'a>> {
     let mut keys_of: BTreeMap<(StoreKind, &str, &str), BTreeSet<&str>> = BTreeMap::new();
     for request in requests {
         keys_of.entry((request.store_kind, request.store, request.secret)).or_default().insert(request.key);
@@ -60,21 +85,11 @@ fn rules<'a>(requests: &[Request<'a>]) -> Vec<AllowRule<'a>> {
 }
 
 fn chunked<'a>(store: Store<'a>, keys: &BTreeSet<&'a str>, secrets: &[&'a str]) -> Vec<AllowRule<'a>> {
-    let keys: Vec<String> = keys.iter().map(|key| pattern(key)).collect();
+    let keys: Vec<&str> = keys.iter().copied().collect();
     let rules = keys.chunks(MOST).flat_map(|keys| {
         secrets.chunks(MOST).map(|secrets| AllowRule { store, keys: keys.to_vec(), secrets: secrets.to_vec() })
     });
     rules.collect()
-}
-
-/// The narrowest pattern that matches a key: its own text, unless that is longer than a pattern may be.
-fn pattern(key: &str) -> String {
-    if key.len() <= LONGEST_KEY {
-        return key.to_owned();
-    }
-    let fits = |(index, letter): &(usize, char)| index + letter.len_utf8() <= LONGEST_KEY - 2;
-    let beginning: String = key.char_indices().take_while(fits).map(|(_, letter)| letter).collect();
-    format!("{beginning}**")
 }
 
 #[derive(Serialize)]
@@ -102,7 +117,7 @@ struct Spec<'a> {
 #[derive(Serialize)]
 struct AllowRule<'a> {
     store: Store<'a>,
-    keys: Vec<String>,
+    keys: Vec<&'a str>,
     secrets: Vec<&'a str>,
 }
 

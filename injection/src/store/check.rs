@@ -1,6 +1,6 @@
 //! What a store may say, given who says it.
 
-use crate::catalog::{Catalog, Store};
+use crate::catalog::{Catalog, Entry, Store, StoreContent};
 use crate::settings::Settings;
 use alcove_contract::{Problem, Problems};
 use alcove_resources::policy::StoreKind;
@@ -50,13 +50,45 @@ fn tenants_audience(store: &Store<'_>, audience: &str, catalog: &Catalog, settin
     if settings.api_audiences.contains(audience) {
         return refused("the API server").into();
     }
-    let same_audience = catalog.cluster_stores().filter(|(_, _, theirs)| *theirs == Some(audience));
-    let elsewhere = same_audience.filter(|(_, provider, _)| address(provider) != address(store.provider));
-    elsewhere.map(|(object, _, _)| refused(&format!("{object}, which has another address"))).take(1).collect()
+    catalog.cluster_stores().find_map(|cluster| conflict(cluster, store, audience, refused)).map(Into::into).unwrap_or_default()
 }
 
-fn address(provider: &Provider) -> Option<&str> {
-    provider.vault.as_ref().map(|vault| vault.server.trim_end_matches('/'))
+/// Why an administrator's store forbids a tenant's audience, if it does. One that cannot be read may have any audience.
+fn conflict(
+    cluster: &Entry<StoreContent>,
+    store: &Store<'_>,
+    audience: &str,
+    refused: impl Fn(&str) -> Problem,
+) -> Option<Problem> {
+    let object = &cluster.object;
+    let Ok(content) = &cluster.content else {
+        let reason = format!("cannot be told from that of {object}, which cannot be read");
+        let problem = Problem::new("audience", reason).with_value(audience);
+        return Some(problem.with_remedy(format!("{object} must be mended or deleted first, by its administrator")));
+    };
+    let is_elsewhere = content.audience.as_deref() == Some(audience)
+        && Address::of(&content.provider).is_none_or(|address| Some(address) != Address::of(store.provider));
+    is_elsewhere.then(|| refused(&format!("{object}, which has another address, caBundle or serverName")))
+}
+
+/// What decides which server is spoken to: whoever may name the authorities or the certificate's name chooses it, too.
+#[derive(PartialEq)]
+struct Address<'a> {
+    server: &'a str,
+    /// Without white space, which base64 may be folded with.
+    authorities: Option<String>,
+    server_name: Option<&'a str>,
+}
+
+impl<'a> Address<'a> {
+    fn of(provider: &'a Provider) -> Option<Self> {
+        let vault = provider.vault.as_ref()?;
+        Some(Self {
+            server: vault.server.trim_end_matches('/'),
+            authorities: vault.ca_bundle.as_deref().map(unfolded),
+            server_name: vault.server_name.as_deref(),
+        })
+    }
 }
 
 /// Checks the address of a server, which may be reached without TLS, and takes its trailing slash away.
@@ -92,8 +124,11 @@ pub(super) fn authorities(bundle: &str, place: &str) -> Result<String, Problem> 
     let refused = |reason: &str| {
         Problem::new(place, reason).with_remedy("write what `base64 -w0 ca.crt` prints for a file of PEM certificates")
     };
-    let folded: String = bundle.split_ascii_whitespace().collect();
-    let decoded = STANDARD.decode(folded).map_err(|error| refused(&format!("is not base64: {error}")))?;
+    let decoded = STANDARD.decode(unfolded(bundle)).map_err(|error| refused(&format!("is not base64: {error}")))?;
     let pem = String::from_utf8(decoded).map_err(|error| refused(&format!("is not PEM: {error}")))?;
     if pem.contains("-----BEGIN CERTIFICATE-----") { Ok(pem) } else { Err(refused("holds no PEM certificate")) }
+}
+
+fn unfolded(bundle: &str) -> String {
+    bundle.split_ascii_whitespace().collect()
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::settings::KubernetesVersion;
+use alcove_resources::{Kind, ObjectName};
 use alcove_contract::provider::vault::{ClientCertificate, EngineVersion, VaultConfiguration, VaultLogin};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -204,6 +205,79 @@ fn a_tenants_server_is_never_handed_a_token_that_is_good_elsewhere() {
     assert!(problem.contains("is an audience of ClusterExternalStore prod, which has another address"), "{problem}");
     spec["audience"] = json!("evil");
     assert!(own(&spec).is_ok());
+}
+
+#[test]
+fn a_tenants_audience_is_an_administrators_only_where_server_authorities_and_name_are_the_same() {
+    let variants = |field: &str| match field {
+        "server" => vec![json!("https://vault:8200"), json!("https://evil:8200"), json!("http://vault:8200")],
+        "caBundle" => vec![Value::Null, json!(STANDARD.encode(PEM)), json!(STANDARD.encode(PEM.replace("MA", "MB")))],
+        _ => vec![Value::Null, json!("vault.internal"), json!("evil.internal")],
+    };
+    let fields = ["server", "caBundle", "serverName"];
+    let mut addresses = vec![vault(by_kubernetes())];
+    for field in fields {
+        let with = |spec: &Value| {
+            let changed = |value: Value| {
+                let mut spec = spec.clone();
+                spec["provider"]["vault"][field] = value;
+                spec
+            };
+            variants(field).into_iter().map(changed).collect::<Vec<_>>()
+        };
+        addresses = addresses.iter().flat_map(with).collect();
+    }
+    assert_eq!(addresses.len(), 27);
+    for theirs in &addresses {
+        for own in &addresses {
+            let objects = [object("ClusterExternalStore", "prod", theirs), object("ExternalStore", "s", own)];
+            let result = configured_in(&objects, &mut Identity::default());
+            assert_eq!(result.is_ok(), theirs == own, "{theirs} and {own}");
+        }
+    }
+    let folded = |spec: &Value| {
+        let mut spec = spec.clone();
+        spec["provider"]["vault"]["caBundle"] = json!(format!("{}\n ", STANDARD.encode(PEM)));
+        spec["provider"]["vault"]["server"] = json!("https://vault:8200/");
+        spec
+    };
+    let mut plain = vault(by_kubernetes());
+    plain["provider"]["vault"]["server"] = json!("https://vault:8200");
+    plain["provider"]["vault"]["caBundle"] = json!(STANDARD.encode(PEM));
+    let objects = [object("ClusterExternalStore", "prod", &folded(&plain)), object("ExternalStore", "s", &plain)];
+    assert!(configured_in(&objects, &mut Identity::default()).is_ok(), "the same, folded as base64 may be");
+}
+
+#[test]
+fn no_tenants_audience_is_accepted_while_an_administrators_store_cannot_be_read() {
+    let configured_beside = |kind: &str, broken: &[&str], spec: &Value| {
+        let mut catalog = Catalog::of([object(kind, "s", spec)]);
+        for name in broken {
+            let name = ObjectName { kind: Kind::ClusterExternalStore, namespace: String::new(), name: (*name).into() };
+            catalog.apply_unreadable(name, Problem::new("spec.provider", "does not fit its kind"));
+        }
+        let name = "s".parse().unwrap();
+        let store = catalog.store(&name, "app").unwrap();
+        configure(&store, &catalog, &settings(), &mut Identity::default())
+    };
+    let spec = vault(by_kubernetes());
+    assert!(configured_beside("ExternalStore", &[], &spec).is_ok());
+    assert_eq!(
+        configured_beside("ExternalStore", &["old", "prod"], &spec).unwrap_err().to_string(),
+        "ExternalStore app/s: spec.audience: \"vault\" cannot be told from that of ClusterExternalStore old, which cannot be \
+         read; ClusterExternalStore old must be mended or deleted first, by its administrator"
+    );
+    assert!(configured_beside("ClusterExternalStore", &["prod"], &spec).is_ok(), "an administrator's own word");
+    let kubernetes = json!({"provider": {"kubernetes": {"remoteNamespace": "shared"}}});
+    assert!(configured_beside("ExternalStore", &["prod"], &kubernetes).is_ok(), "it has no audience");
+
+    let mut selects_nothing = spec.clone();
+    selects_nothing["audience"] = json!("other");
+    selects_nothing["conditions"] =
+        json!([{"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Is"}]}}]);
+    let objects = [object("ClusterExternalStore", "prod", &selects_nothing), object("ExternalStore", "s", &spec)];
+    let problem = configured_in(&objects, &mut Identity::default()).unwrap_err().to_string();
+    assert!(problem.contains("that of ClusterExternalStore prod, which cannot be read"), "{problem}");
 }
 
 #[test]

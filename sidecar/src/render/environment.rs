@@ -52,7 +52,9 @@ fn check<'a>(entry: &EntryConfiguration, value: &'a [u8]) -> Result<&'a [u8], Pr
     let Some(reason) = obstacle(&entry.key, value) else { return Ok(value) };
     let EntryConfiguration { secret, secret_key, .. } = entry;
     Err(Problem::new("", format!("key {secret_key} of Secret {secret} {reason}, which an env file cannot carry"))
-        .with_remedy("annotate the Pod with alcove.dev/env: exec, which can, or mount the Secret as a volume"))
+        .with_remedy(
+            "mount the Secret as a volume, which carries any bytes; alcove.dev/env: exec will, once Alcove has it",
+        ))
 }
 
 fn obstacle(key: &str, value: &[u8]) -> Option<&'static str> {

@@ -8,12 +8,6 @@ use super::json::{Members, Value};
 /// The deepest place that is looked at: what nests deeper is no secret but an attack on the stack.
 const DEEPEST: usize = 64;
 
-/// How many names, nested ones among them, are compared with a wrong one.
-const COMPARED_NAMES: usize = 1000;
-
-/// How deep names are collected for comparison.
-const COMPARED_DEPTH: usize = 4;
-
 /// One place that a property can mean.
 pub(super) struct Reading<'a> {
     /// The JSON pointer that means this place alone.
@@ -39,27 +33,6 @@ pub(super) fn readings<'a>(members: &Members<'a>, property: &str) -> Vec<Reading
 pub(super) fn single_name(property: &str) -> Option<String> {
     let name = property.strip_prefix('/')?;
     if name.contains('/') { None } else { Some(decoded(name)) }
-}
-
-/// The names of `members`, those of nested objects as paths, for comparison with a wrong one.
-pub(super) fn names(members: &Members<'_>) -> Vec<String> {
-    let mut names: Vec<String> = members.iter().map(|(name, _)| name.to_owned()).collect();
-    for (name, value) in members.iter() {
-        nested_names(name, value, COMPARED_DEPTH, &mut names);
-    }
-    names
-}
-
-fn nested_names(prefix: &str, value: Value<'_>, depth: usize, names: &mut Vec<String>) {
-    let Some(members) = value.members().filter(|_| depth > 0) else { return };
-    for (name, value) in members.iter() {
-        if names.len() >= COMPARED_NAMES {
-            return;
-        }
-        let path = format!("{prefix}.{name}");
-        nested_names(&path, value, depth - 1, names);
-        names.push(path);
-    }
 }
 
 fn below_object<'a>(members: &Members<'a>, path: &str, pointer: &str, found: &mut Vec<Reading<'a>>) {

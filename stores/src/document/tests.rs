@@ -57,12 +57,13 @@ fn a_missing_property_names_the_key_and_the_nearest_name() {
     let text = r#"{"db_url":"secret-value","nested":{"password":"secret-value"},"list":["secret-value"]}"#;
     for (wrong, hint) in [
         ("DB_URL", "did you mean \"db_url\"?"),
-        ("nested.pasword", "did you mean \"nested.password\"?"),
+        ("nestd", "did you mean \"nested\"?"),
+        ("nested.pasword", "it has \"db_url\", \"nested\", \"list\""),
         ("db_url.x", "did you mean \"db_url\"?"),
         ("/list/7", "it has "),
         ("list[01]", "it has "),
         ("list[", "did you mean \"list\"?"),
-        ("zzzzzz", "it has \"db_url\", \"nested\", \"list\", \"nested.password\""),
+        ("zzzzzz", "it has \"db_url\", \"nested\", \"list\""),
     ] {
         let error = property(text, wrong).unwrap_err();
         assert_eq!(error.class(), ErrorClass::NotFound, "{wrong}");
@@ -166,7 +167,35 @@ fn delivered(value: &Json) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
+/// JSON whose every name and every text says that it stands inside.
+fn inside() -> impl Strategy<Value = Json> {
+    let leaf = "[a-c]{0,3}".prop_map(|text| Json::from(format!("INSIDE{text}")));
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        let named = prop::collection::btree_map("[a-c]{0,3}", inner.clone(), 1..4);
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(Json::from),
+            named.prop_map(|members| members
+                .into_iter()
+                .map(|(name, value)| (format!("INSIDE{name}"), value))
+                .collect()),
+        ]
+    })
+}
+
 proptest! {
+    #[test]
+    fn no_error_tells_what_stands_inside_a_value(
+        members in prop::collection::btree_map("[a-c]{0,3}", inside(), 0..6),
+        // A typo of a nested name, of a top-level one, and of neither.
+        wrong in "[a-c]{1,3}\\.(INSID|inside)[a-c]{0,3}|[a-c]{1,4}|/[a-c]{1,3}/INSID[a-c]{0,2}|[a-c]{1,3}\\[[0-9]\\]\\.INSID",
+    ) {
+        let object = Json::Object(members.into_iter().collect());
+        if let Err(error) = property(&object.to_string(), &wrong) {
+            let told = error.to_string();
+            prop_assert!(!told.contains("INSIDE"), "{}", told);
+        }
+    }
+
     #[test]
     fn every_value_is_delivered_as_its_compact_form(
         members in prop::collection::btree_map("\\PC{0,6}", any_json(), 0..6), pretty: bool

@@ -87,6 +87,15 @@ impl Place {
         ))
     }
 
+    /// The failure of a read by the API of version 1 that reached a path in the API of version 2.
+    fn answers_as_version_2(&self, key: &Key) -> StoreError {
+        let mount = &self.mount.path;
+        StoreError::misconfigured(format!(
+            "\"{key}\" is declared v1, but the mount answers as version 2; set the store's version to v2, or leave it out \
+             and Vault is asked, and write the secret's own path below \"{mount}\""
+        ))
+    }
+
     /// The failure of an engine whose versions Vault does not agree on yet.
     pub(super) fn upgrading(&self) -> StoreError {
         let text = format!("the engine \"{}\" is being upgraded to KV version 2", self.mount.path);
@@ -104,6 +113,14 @@ impl Place {
         match self.mount.version {
             EngineVersion::V1 => {
                 let answer: Version1 = parse(&reply.body, "a secret", api.shown())?;
+                if answer.is_of_vaults_own_api() {
+                    let text = format!("\"{key}\" is answered by Vault's own API and not by a KV engine");
+                    return Err(StoreError::misconfigured(text));
+                }
+                if answer.is_of_version_2() {
+                    // The engine's API path is not the secret's own, and would slip past policy under another name.
+                    return Err(self.answers_as_version_2(key));
+                }
                 if !answer.lease_id.unwrap_or_default().is_empty() {
                     let text =
                         format!("\"{key}\" is made anew with a lease at each read, and its engine is no KV engine");
@@ -179,6 +196,39 @@ struct Version1<'a> {
     data: Option<&'a RawValue>,
     #[serde(default)]
     lease_id: Option<String>,
+    #[serde(default)]
+    mount_type: Option<String>,
+}
+
+impl Version1<'_> {
+    /// Whether the values are those of version 2 with their metadata, which no KV 1 secret looks like by accident.
+    fn is_of_version_2(&self) -> bool {
+        self.data.is_some_and(|data| serde_json::from_str::<Enveloped<'_>>(data.get()).is_ok())
+    }
+
+    /// Whether no engine answered but Vault itself, as far as it says so. In a namespace its mounts have types of their
+    /// own, and a path may begin with a namespace.
+    fn is_of_vaults_own_api(&self) -> bool {
+        let kind = self.mount_type.as_deref().unwrap_or_default();
+        matches!(kind.strip_prefix("ns_").unwrap_or(kind), "token" | "system" | "identity" | "cubbyhole")
+    }
+}
+
+/// What every answer of version 2 has.
+#[derive(Deserialize)]
+struct Enveloped<'a> {
+    #[serde(borrow, rename = "data")]
+    _data: &'a RawValue,
+    #[serde(rename = "metadata")]
+    _metadata: EnvelopedMetadata,
+}
+
+#[derive(Deserialize)]
+struct EnvelopedMetadata {
+    #[serde(rename = "created_time")]
+    _created_time: String,
+    #[serde(rename = "version")]
+    _version: u64,
 }
 
 #[derive(Deserialize)]

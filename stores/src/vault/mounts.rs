@@ -93,7 +93,7 @@ async fn ask(api: &Api, key: &str, ticket: &Ticket) -> Result<Mount, StoreError>
     let path = data.path.trim_end_matches('/').to_owned();
     match (data.kind.as_str(), data.options.unwrap_or_default().version.as_deref()) {
         ("kv", Some("2")) => Ok(Mount { path, version: EngineVersion::V2 }),
-        ("kv" | "generic" | "cubbyhole", None | Some("1")) => Ok(Mount { path, version: EngineVersion::V1 }),
+        ("kv" | "generic", None | Some("1")) => Ok(Mount { path, version: EngineVersion::V1 }),
         (kind, _) => {
             let text =
                 format!("\"{key}\" of {server} is in the engine \"{path}\" of type \"{kind}\", which is no KV engine");

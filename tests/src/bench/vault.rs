@@ -8,7 +8,7 @@ use alcove_tests::process::{self, Process};
 use alcove_tests::tools;
 use alcove_tests::wait::{self, Seen};
 use anyhow::{Context as _, Result, ensure};
-use reqwest::Client;
+use reqwest::{Certificate, Client};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -18,11 +18,12 @@ const ROOT_TOKEN: &str = "bench";
 /// How often a file is looked at, and so how exact its time is.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// A Vault whose KV engine holds numbered keys.
+/// A Vault, behind TLS, whose KV engine holds numbered keys.
 pub(super) struct Vault {
     program: PathBuf,
     address: String,
     client: Client,
+    authority: PathBuf,
     _process: Process,
     /// Sidecars write below it, so it lies on a tmpfs.
     directory: TempDir,
@@ -35,13 +36,18 @@ impl Vault {
         let port = server::free_port()?;
         let mut command = Command::new(&program);
         command
-            .args(["server", "-dev", "-dev-no-store-token"])
+            .args(["server", "-dev", "-dev-no-store-token", "-dev-tls"])
+            .arg(format!("-dev-tls-cert-dir={}", directory.path().display()))
             .arg(format!("-dev-root-token-id={ROOT_TOKEN}"))
             .arg(format!("-dev-listen-address=127.0.0.1:{port}"));
-        let process = Process::start("vault", command, directory.path())?;
-        let client = Client::builder().tls_certs_only([]).no_proxy().build().context("building a client")?;
-        let address = format!("http://127.0.0.1:{port}");
-        let vault = Self { program, address, client, _process: process, directory };
+        let mut process = Process::start("vault", command, directory.path())?;
+        let authority = directory.path().join("vault-ca.pem");
+        let client = wait::until("Vault to write its certificate", async || {
+            process.ensure_running()?;
+            Ok(Seen::attempt(client(&authority)))
+        });
+        let (client, address) = (client.await?, format!("https://127.0.0.1:{port}"));
+        let vault = Self { program, address, client, authority, _process: process, directory };
         wait::until("Vault to serve", async || Ok(Seen::attempt(vault.put(0, "first").await))).await?;
         process::write(&vault.token_file(), ROOT_TOKEN)?;
         Ok(vault)
@@ -66,13 +72,14 @@ impl Vault {
 
     /// Starts our sidecar for the first `secrets` keys.
     pub(super) fn sidecar(&self, program: &Path, directory: &Path, secrets: usize, interval: &str) -> Result<Process> {
+        let authority = std::fs::read_to_string(&self.authority).context("reading Vault's certificate")?;
         let keys: Vec<String> = (0..secrets).map(|key| format!("vault:secret/bench/{key}")).collect();
         let variables = [
             ("ALCOVE_SIDECAR", json!({"version": 1, "logLevel": "warn"})),
             (
                 "ALCOVE_STORE_0",
                 json!({"version": 1, "name": "vault", "provider": {"vault": {
-                    "server": self.address, "version": "v2", "login": {"token": {"tokenFile": self.token_file()}},
+                    "server": self.address, "version": "v2", "caBundle": authority, "login": {"token": {"tokenFile": self.token_file()}},
                 }}}),
             ),
             ("ALCOVE_SECRET_0", json!({"version": 1, "name": "bench", "dataFrom": keys, "refreshInterval": interval})),
@@ -101,7 +108,7 @@ impl Vault {
             json!({"destination": file(directory, key), "contents": contents})
         };
         let configuration = json!({
-            "vault": {"address": self.address},
+            "vault": {"address": self.address, "ca_cert": self.authority},
             "auto_auth": {"method": {"type": "token_file", "config": {"token_file_path": self.token_file()}}},
             "template": (0..secrets).map(template).collect::<Vec<Value>>(),
         });
@@ -115,6 +122,11 @@ impl Vault {
     fn token_file(&self) -> PathBuf {
         self.directory.path().join("token")
     }
+}
+
+fn client(authority: &Path) -> Result<Client> {
+    let root = Certificate::from_pem(&std::fs::read(authority)?)?;
+    Client::builder().tls_certs_only([root]).no_proxy().build().context("building a client")
 }
 
 /// Waits until the file of a key holds `expected`.

@@ -187,7 +187,7 @@ impl Keeper {
         self.metrics.leading(leads);
         let secret = self.sources.secret.borrow_and_update().clone();
         let registrations = self.sources.registrations();
-        if !leads && self.settling.is_some() {
+        if !leads {
             self.settling = None;
             return Ok(LONGEST_PAUSE);
         }
@@ -238,7 +238,7 @@ impl Keeper {
             _ => Instant::now(),
         };
         self.settling = Some((version.to_owned(), since));
-        Publication::Seen { elapsed: since.elapsed() * 1000 + Duration::from_hours(1) }
+        Publication::Seen { elapsed: since.elapsed() }
     }
 
     async fn publish(&self, trust: &Trust, registrations: &[Arc<Registration>]) -> Result<(), KeepError> {

@@ -83,7 +83,7 @@ impl Live {
 
     /// Takes part in the next read: one under way may have passed what this review needs already.
     async fn join(&self, flight: &Flight, namespace: &str) -> Outcome {
-        let seen = flight.begun.load(Ordering::SeqCst).saturating_sub(1);
+        let seen = flight.begun.load(Ordering::SeqCst);
         let mut outcome = flight.outcome.lock().await;
         if flight.begun.load(Ordering::SeqCst) == seen {
             flight.begun.fetch_add(1, Ordering::SeqCst);

@@ -69,7 +69,7 @@ impl View {
 
     /// Takes an object that was read live, unless the watch knows better. Says whether it was taken.
     pub fn read(&mut self, item: Item, version: u64) -> bool {
-        let newer = version > 0;
+        let newer = version > self.seen(item.key.kind).version;
         if newer {
             self.apply(item);
         }

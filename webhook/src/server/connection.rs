@@ -146,9 +146,11 @@ async fn drive<C: GracefulConnection>(connection: C, activity: &Activity, closin
         // How a connection ended is the business of the client that ended it.
         _ended = connection.as_mut() => return,
         () = closing.cancelled() => {}
+        () = activity.idle() => {}
         () = sleep(AGE) => {}
     }
     connection.as_mut().graceful_shutdown();
+    let _ended = timeout(FINISH, connection).await;
 }
 
 /// How busy a connection is: requests in flight, and requests ever begun.

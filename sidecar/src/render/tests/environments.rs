@@ -97,7 +97,7 @@ fn what_an_env_file_cannot_carry_is_refused_with_place_reason_and_remedy_but_wit
                 render(vec![entry("E0", "password", optional)], &secret).unwrap_err(),
                 format!(
                     "container app, env PASSWORD: key password of Secret db-creds {reason}, which an env file cannot \
-                     carry; annotate the Pod with alcove.dev/env: exec, which can, or mount the Secret as a volume"
+                     carry; mount the Secret as a volume, which carries any bytes; alcove.dev/env: exec will, once Alcove has it"
                 )
             );
         }

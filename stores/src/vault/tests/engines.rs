@@ -127,3 +127,69 @@ async fn every_character_of_a_key_stays_in_its_segment() {
     let answer = fetch(&open(&configuration(&fake, &token)), "kv/a b?c#d%e/%26é").await;
     assert!(answer.is_ok(), "{:?}", fake.lines());
 }
+
+/// A store that declares version 1.
+fn first(fake: &Fake, token: &NamedTempFile) -> Vault {
+    open(&VaultConfiguration { version: Some(EngineVersion::V1), ..configuration(fake, token) })
+}
+
+#[tokio::test]
+async fn a_wrongly_declared_version_1_reads_nothing_by_the_path_of_the_api() {
+    let (fake, token) = (vault(), file(JWT));
+    let metadata = r#""metadata":{"created_time":"2026-01-01T00:00:00Z","custom_metadata":null,"version":3}"#;
+    let answers = [
+        ("kv/data/app/root", format!(r#"{{"data":{{"data":{{"password":"p"}},{metadata}}}}}"#)),
+        ("kv/data/team/kv/app", format!(r#"{{"lease_id":"","data":{{{metadata},"data":{{}}}}}}"#)),
+        ("kv/data/empty", format!(r#"{{"data":{{"data":null,{metadata}}}}}"#)),
+    ];
+    for (key, body) in answers {
+        fake.on(&format!("GET /v1/{key}"), json(200, &body));
+        let error = failure(&first(&fake, &token), key).await;
+        assert_eq!(error.class(), ErrorClass::Misconfigured, "{error}");
+        let told = format!("\"{key}\" is declared v1, but the mount answers as version 2");
+        assert!(error.to_string().starts_with(&told), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_version_1_secret_may_have_properties_of_any_name() {
+    let (fake, token) = (vault(), file(JWT));
+    for data in [
+        r#"{"data":"d","metadata":"m"}"#,
+        r#"{"data":{"a":"b"},"metadata":{"version":"3"}}"#,
+        r#"{"data":"d","version":3,"created_time":"c"}"#,
+    ] {
+        fake.on("GET /v1/kv/data/app", json(200, &format!(r#"{{"lease_id":"","mount_type":"kv","data":{data}}}"#)));
+        assert!(fetch(&first(&fake, &token), "kv/data/app").await.is_ok(), "{data}");
+    }
+}
+
+#[tokio::test]
+async fn what_vault_itself_answers_is_no_secret_wherever_its_namespace_is_written() {
+    let (fake, token) = (vault(), file(JWT));
+    for (path, kind) in [
+        ("team/auth/token/lookup-self", "token"),
+        ("team/auth/token/lookup-self", "ns_token"),
+        ("team/sys/host-info", "system"),
+        ("team/cubbyhole/x", "ns_cubbyhole"),
+        ("team/identity/entity/id/x", "identity"),
+    ] {
+        let body = format!(r#"{{"lease_id":"","mount_type":"{kind}","data":{{"id":"{TOKEN}"}}}}"#);
+        fake.on(&format!("GET /v1/{path}"), json(200, &body));
+        let error = failure(&first(&fake, &token), path).await;
+        assert_eq!(error.class(), ErrorClass::Misconfigured, "{error}");
+        assert!(error.to_string().contains("answered by Vault's own API"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn no_store_asks_vaults_own_api_for_a_secret() {
+    let (fake, token) = (vault(), file(JWT));
+    for store in [first(&fake, &token), open(&configuration(&fake, &token)), detecting(&fake, &token)] {
+        for path in ["auth/token/lookup-self", "sys/mounts", "identity/entity/id/x", "cubbyhole/x"] {
+            let error = failure(&store, path).await;
+            assert_eq!(error.class(), ErrorClass::Misconfigured, "{error}");
+        }
+    }
+    assert_eq!(fake.lines(), Vec::<String>::new());
+}
