@@ -9,6 +9,9 @@ use alcove_contract::name::SecretName;
 use alcove_contract::nearest;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The most bindings that are said to be unused, each with the nearest name that is used.
+const MOST_UNUSED: usize = 10;
+
 /// The Secret names of one Pod that have a binding; every other name is a plain Secret and stays what it is.
 #[derive(Debug, Default)]
 pub(crate) struct BoundSecrets<'a>(BTreeMap<SecretName, BoundSecret<'a>>);
@@ -87,10 +90,13 @@ fn of_catalog<'a>(
     }
 }
 
-/// A warning for each of the Pod's own bindings that no place in it names.
+/// A warning for each of the Pod's own bindings that no place in it names, as far as anybody reads them.
 fn unused(annotations: &PodAnnotations, names: &BTreeSet<&str>) -> Vec<String> {
-    let unused = annotations.bindings.keys().filter(|name| !names.contains(name.as_str()));
-    unused
+    let unused: Vec<&SecretName> = annotations.bindings.keys().filter(|name| !names.contains(name.as_str())).collect();
+    let more = unused.len().saturating_sub(MOST_UNUSED);
+    let more = (more > 0).then(|| format!("nothing in this Pod names {more} more Secrets that its annotations bind"));
+    let told = unused.into_iter().take(MOST_UNUSED);
+    told
         .map(|name| {
             let key = format!("{}{name}", annotations::SECRET_PREFIX);
             let hint = nearest(name.as_str(), names.iter().copied())
@@ -98,5 +104,6 @@ fn unused(annotations: &PodAnnotations, names: &BTreeSet<&str>) -> Vec<String> {
                 .unwrap_or_default();
             format!("{key}: nothing in this Pod names the Secret \"{name}\"{hint}")
         })
+        .chain(more)
         .collect()
 }

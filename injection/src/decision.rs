@@ -6,7 +6,10 @@
 
 mod advice;
 mod eligibility;
+pub(crate) mod extent;
 mod findings;
+mod missing_keys;
+mod nested;
 mod reserved;
 mod unserved;
 
@@ -201,10 +204,10 @@ pub fn decide(pod: &Pod, context: &Context<'_>) -> Decision {
 
 fn judge(pod: &Pod, annotations: &PodAnnotations, context: &Context<'_>) -> Decision {
     let mut findings = Findings::default();
-    let restored = match restored(pod) {
+    let restored = match moderate(pod).and_then(|()| restored(pod)) {
         Ok(restored) => restored,
-        Err(problems) => {
-            findings.refuse(RefusalReason::Tampered, problems);
+        Err((reason, problems)) => {
+            findings.refuse(reason, problems);
             return Decision::Deny(findings.into_refusal(pod, context));
         }
     };
@@ -221,23 +224,37 @@ fn judge(pod: &Pod, annotations: &PodAnnotations, context: &Context<'_>) -> Deci
     findings.refuse(RefusalReason::Unsupported, eligibility::platform(original, annotations));
     findings.refuse(RefusalReason::Unsupported, unserved::problems(original, &mentions, &bound, annotations, context));
     findings.refuse(RefusalReason::Invalid, kubernetes::violations(original, &bound.names()));
+    findings.refuse(RefusalReason::Unsupported, nested::problems(original, &bound));
+    findings.refuse(RefusalReason::Unresolved, missing_keys::problems(original, &mentions, &bound));
     let requests = Requests::of(original, &mentions, &bound, context, &mut findings);
     let injection =
         Injection { received: pod, original, sidecar, bound: &bound, requests: &requests, annotations, context };
-    let intended = injection.intended(&mut findings);
-    if !findings.is_clean() {
+    let Some(intended) = injection.intended(&mut findings) else {
         return Decision::Deny(findings.into_refusal(pod, context));
-    }
+    };
     let patch = inject::difference(pod.document(), &intended);
     findings.warnings.extend(advice::warnings(original, &mentions, &bound));
+    if sidecar.is_some() {
+        findings.warnings.extend(advice::precedence(original, &bound));
+    }
     let Findings { warnings, absent, .. } = findings;
     Decision::Inject(Plan { patch, warnings, grants: requests.grants, absent })
 }
 
+/// Refuses a Pod that would be expensive to judge.
+fn moderate(pod: &Pod) -> Result<(), (RefusalReason, Problems)> {
+    extent::excesses(pod).or(()).map_err(|problems| (RefusalReason::Unsupported, problems))
+}
+
 /// The Pod as it was before an earlier call, and the sidecar that this call left.
-fn restored(pod: &Pod) -> Result<Option<(Pod, serde_json::Value)>, Problems> {
-    let Some(restored) = restore::restore(pod.document())? else { return Ok(None) };
-    Ok(Some((Pod::new(restored.document, pod.namespace())?, restored.sidecar)))
+fn restored(pod: &Pod) -> Result<Option<(Pod, serde_json::Value)>, (RefusalReason, Problems)> {
+    let tampered = |problems: Problems| (RefusalReason::Tampered, problems);
+    let Some(restored) = restore::restore(pod.document()).map_err(tampered)? else { return Ok(None) };
+    let original =
+        Pod::new(restored.document, pod.namespace()).map_err(|problem| tampered(Problems::from(problem)))?;
+    // A forged sidecar may say of a small Pod that it was a large one.
+    moderate(&original)?;
+    Ok(Some((original, restored.sidecar)))
 }
 
 impl Skip {

@@ -6,7 +6,9 @@
 pub(crate) mod document;
 pub(crate) mod environment;
 mod identity;
+mod owner;
 mod patch;
+pub(crate) mod path;
 pub(crate) mod position;
 pub(crate) mod resources;
 pub(crate) mod restore;
@@ -24,6 +26,7 @@ use alcove_contract::annotations::{INJECTED, PodAnnotations};
 use alcove_contract::configuration::{EnvironmentConfiguration, SidecarConfiguration};
 use alcove_contract::{Problems, layout};
 use document::{at, at_or_made, items, items_mut, object_mut, set, text};
+use environment::Room;
 use resources::Demand;
 use serde_json::Value;
 use sidecar::Sidecar;
@@ -53,30 +56,44 @@ pub(crate) struct Injection<'a> {
 }
 
 impl Injection<'_> {
-    /// The document of the Pod that gets its secrets.
+    /// The document of the Pod that gets its secrets; nothing where something stands in the way, which goes to
+    /// `findings`.
     ///
-    /// What stands in the way goes to `findings`, and then the document is worth nothing.
-    pub(crate) fn intended(&self, findings: &mut Findings) -> Value {
+    /// All that can be wrong is looked for first: nothing large is built for a Pod that is refused.
+    pub(crate) fn intended(&self, findings: &mut Findings) -> Option<Value> {
         let mut document = self.original.document().clone();
         if self.bound.is_empty() {
             unmark(&mut document);
-            return document;
+            return findings.is_clean().then_some(document);
         }
-        let Some(spec) = document.get_mut("spec") else { return document };
+        let spec = document.get_mut("spec")?;
         let environments = collect(findings, RefusalReason::Unresolved, self.environments(spec));
         let volumes = collect(findings, RefusalReason::Unresolved, volumes::rewrite(spec, self.bound));
-        let sidecar = self.sidecar(environments, &volumes, findings);
+        let user = self.user(&volumes, findings);
+        let resources = self.resources(&volumes, &environments, findings);
+        if !findings.is_clean() {
+            return None;
+        }
+        let sidecar = Sidecar {
+            settings: self.context.settings,
+            configuration: self.configuration(environments, &volumes, user),
+            volumes: &volumes,
+            identity: identity::sources(&self.requests.identity),
+            user,
+            resources,
+            found: self.sidecar.unwrap_or(&Value::Null),
+        };
         let container = collect(findings, RefusalReason::Unsupported, sidecar.container());
         self.place_volumes(spec, &sidecar.own_volumes());
         place_container(spec, container, position::after(at(self.original.document(), &["spec"]), self.annotations));
         self.mark(&mut document, &volumes);
-        document
+        findings.is_clean().then_some(document)
     }
 
     fn environments(&self, spec: &mut Value) -> Result<Vec<EnvironmentConfiguration>, Problems> {
         let mut problems = Problems::none();
         let mut environments = Vec::new();
-        let mut room = environment::MOST_VARIABLES;
+        let mut room = Room::default();
         for kind in [ContainerKind::Init, ContainerKind::Regular] {
             for (index, container) in items_mut(spec, kind.field()).iter_mut().enumerate() {
                 let place = format!("spec.{}[{index}]", kind.field());
@@ -87,39 +104,44 @@ impl Injection<'_> {
         problems.or(environments)
     }
 
-    fn sidecar<'a>(
-        &'a self,
-        environments: Vec<EnvironmentConfiguration>,
-        volumes: &'a Volumes,
-        findings: &mut Findings,
-    ) -> Sidecar<'a> {
-        let settings = self.context.settings;
+    fn user(&self, volumes: &Volumes, findings: &mut Findings) -> User {
         let spec = at(self.original.document(), &["spec"]);
-        let user = User::of(spec, volumes, settings.root_user);
+        let user = User::of(spec, volumes, self.context.settings.root_user);
         findings.warnings.extend(user.warnings(spec, volumes));
         findings.refuse(RefusalReason::Unsupported, user.check_mirrors(spec, &volumes.mirrors));
-        let configuration = SidecarConfiguration {
+        findings.refuse(RefusalReason::Unsupported, owner::problems(spec, volumes, user.id));
+        user
+    }
+
+    fn resources(
+        &self,
+        volumes: &Volumes,
+        environments: &[EnvironmentConfiguration],
+        findings: &mut Findings,
+    ) -> Value {
+        let demand = Demand {
+            settings: &self.context.settings.resources,
+            wanted: self.annotations.resources.as_ref(),
+            mebibytes_of_files: sidecar::mebibytes_of_files(volumes, environments),
+            spec: at(self.original.document(), &["spec"]),
+        };
+        let stated = collect(findings, RefusalReason::Malformed, demand.resources());
+        self.sidecar.and_then(|found| demand.kept(at(found, &["resources"]))).unwrap_or(stated)
+    }
+
+    fn configuration(
+        &self,
+        environments: Vec<EnvironmentConfiguration>,
+        volumes: &Volumes,
+        user: User,
+    ) -> SidecarConfiguration {
+        SidecarConfiguration {
             log_level: self.annotations.log_level,
             stores: self.requests.stores.clone(),
             secrets: self.requests.secrets.clone(),
             volumes: volumes.iter().map(|volume| volume.configuration(user.group_access)).collect(),
             environments,
-        };
-        let demand = Demand {
-            settings: &settings.resources,
-            wanted: self.annotations.resources.as_ref(),
-            mebibytes_of_files: sidecar::mebibytes_of_files(volumes, &configuration),
-            spec,
-        };
-        let resources = self.resources(&demand, findings);
-        let identity = identity::sources(&self.requests.identity);
-        let found = self.sidecar.unwrap_or(&Value::Null);
-        Sidecar { settings, configuration, volumes, identity, user, resources, found }
-    }
-
-    fn resources(&self, demand: &Demand<'_>, findings: &mut Findings) -> Value {
-        let stated = collect(findings, RefusalReason::Malformed, demand.resources());
-        self.sidecar.and_then(|found| demand.kept(at(found, &["resources"]))).unwrap_or(stated)
+        }
     }
 
     /// Adds the sidecar's own volumes behind the Pod's, or where an earlier call has put them.

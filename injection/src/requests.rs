@@ -10,11 +10,15 @@ use crate::policy::{self, Grantor, Judgement, Refused, Request};
 use crate::store::{self, Identity};
 use alcove_contract::binding::Entry;
 use alcove_contract::configuration::{DataConfiguration, SecretConfiguration, StoreConfiguration};
-use alcove_contract::name::{SecretName, StoreName};
+use alcove_contract::name::{FileName, SecretName, StoreName};
+use alcove_contract::provider::ProviderConfiguration;
 use alcove_contract::reference::Reference;
 use alcove_contract::{Problem, Problems};
 use alcove_resources::policy::StoreKind;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The most keys of one Secret name of which a refusal says that they may not be mounted.
+const MOST_TOLD: usize = 10;
 
 /// One key of one store under one Secret name, which a Pod may mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,12 +72,15 @@ impl Requests {
         let mut identity = Identity::default();
         let stores = Stores::of(bound, pod.namespace(), context, &mut identity, findings);
         let mut requests = Self { stores: stores.configurations(), secrets: Vec::new(), identity, grants: Vec::new() };
+        let mut places: BTreeMap<&str, &Mention<'_>> = BTreeMap::new();
+        for mention in mentions {
+            places.entry(mention.secret).or_insert(mention);
+        }
         for (name, secret) in bound.iter() {
             requests.secrets.push(configuration(name, secret));
-            let inquiry = Inquiry { pod, mentions, name, context };
-            for (store, key) in stores.keys_of(secret, findings) {
-                requests.grants.extend(inquiry.ask(store, &key, findings));
-            }
+            findings.refuse(RefusalReason::Malformed, stores.without_property(secret));
+            let inquiry = Inquiry { pod, place: places.get(name.as_str()).copied(), name, context };
+            requests.grants.extend(inquiry.ask_all(stores.keys_of(secret, findings), findings));
         }
         let checked = mountable::check(context.catalog, pod, |mention| bound.get(mention.secret).is_some());
         findings.absent |= checked.is_account_unseen;
@@ -156,6 +163,29 @@ impl<'a> Stores<'a> {
         }
         keys
     }
+
+    /// The entries that ask a store for one value where it holds several.
+    fn without_property(&self, secret: &BoundSecret<'_>) -> Problems {
+        let entries = secret.binding.data.iter().filter(|(_, entry)| {
+            let store = self.0.get(&entry.reference.store);
+            entry.reference.property.is_none() && store.is_some_and(|(_, store)| holds_properties(&store.provider))
+        });
+        entries.map(|(file, entry)| names_no_property(file, &entry.reference, &secret.place)).collect()
+    }
+}
+
+/// Whether what a store has under one key is a set of values, each with a name of its own.
+const fn holds_properties(provider: &ProviderConfiguration) -> bool {
+    match provider {
+        ProviderConfiguration::Vault(_) | ProviderConfiguration::Kubernetes(_) => true,
+    }
+}
+
+fn names_no_property(file: &FileName, reference: &Reference, place: &str) -> Problem {
+    let completed = Reference { property: file.as_str().parse().ok(), ..reference.clone() };
+    Problem::new(format!("{place}.data[{file}]"), "names no property, and this store holds several under each key")
+        .with_value(reference.to_string())
+        .with_remedy(format!("name one, as in \"{completed}\", or list the reference under dataFrom for all of them"))
 }
 
 /// A store as policies name it.
@@ -173,34 +203,63 @@ fn placed(problem: Problem, reference: &Reference, place: &str) -> Problems {
 /// A question to policy about one Secret name of one Pod.
 struct Inquiry<'a> {
     pod: &'a Pod,
-    mentions: &'a [Mention<'a>],
+    /// One place of the name in the Pod is enough: what mends it for one mends it for all.
+    place: Option<&'a Mention<'a>>,
     name: &'a SecretName,
     context: &'a Context<'a>,
 }
 
 impl Inquiry<'_> {
-    fn ask(&self, store: StoreOf<'_>, key: &str, findings: &mut Findings) -> Option<Grant> {
-        let request = Request {
+    /// Asks for every key; what is refused is told of the first of them, and counted of the rest.
+    fn ask_all(&self, keys: BTreeSet<(StoreOf<'_>, String)>, findings: &mut Findings) -> Vec<Grant> {
+        let mut grants = Vec::new();
+        let mut refused = 0_usize;
+        for (store, key) in keys {
+            match self.ask(store, key, findings) {
+                Ok(grant) => grants.push(grant),
+                Err(denied) => {
+                    if refused < MOST_TOLD {
+                        findings.refuse(RefusalReason::Policy, self.problems(&denied));
+                    }
+                    refused += 1;
+                    findings.denied.push(denied);
+                }
+            }
+        }
+        let untold = refused.saturating_sub(MOST_TOLD);
+        if let Some(place) = self.place.filter(|_| untold > 0) {
+            let problem = Problem::new(&place.path, format!("must not be mounted for {untold} more of its keys"));
+            findings.refuse(RefusalReason::Policy, [problem.with_value(place.secret)]);
+        }
+        grants
+    }
+
+    fn request<'a>(&'a self, store_kind: StoreKind, store: &'a StoreName, key: &'a str) -> Request<'a> {
+        Request {
             namespace: self.pod.namespace(),
             service_account: self.pod.service_account(),
             secret: self.name.as_str(),
-            store_kind: store.kind,
-            store: store.name.as_str(),
+            store_kind,
+            store: store.as_str(),
             key,
-        };
+        }
+    }
+
+    fn ask(&self, store: StoreOf<'_>, key: String, findings: &mut Findings) -> Result<Grant, Denied> {
+        let request = self.request(store.kind, store.name, &key);
         let judgement = policy::judge(self.context.catalog, self.context.settings, &request);
         findings.absent |= judgement.may_be_late();
         let (secret, store_kind, store) = (self.name.clone(), store.kind, store.name.clone());
-        if let Judgement::Granted { by } = judgement {
-            return Some(Grant { secret, store_kind, store, key: key.to_owned(), by });
+        match judgement {
+            Judgement::Granted { by } => Ok(Grant { secret, store_kind, store, key, by }),
+            judgement => Err(Denied { secret, store_kind, store, key, judgement }),
         }
-        // One place is enough: what mends it for one mends it for all.
-        if let Some(mention) = self.mentions.iter().find(|mention| mention.secret == self.name.as_str()) {
-            let refused = Refused { pod: self.pod, mention, request: &request };
-            findings.refuse(RefusalReason::Policy, refused.problems(&judgement));
-        }
-        findings.denied.push(Denied { secret, store_kind, store, key: key.to_owned(), judgement });
-        None
+    }
+
+    fn problems(&self, denied: &Denied) -> Problems {
+        let request = self.request(denied.store_kind, &denied.store, &denied.key);
+        let refused = self.place.map(|mention| Refused { pod: self.pod, mention, request: &request });
+        refused.map(|refused| refused.problems(&denied.judgement)).unwrap_or_default()
     }
 }
 

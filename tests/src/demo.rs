@@ -90,12 +90,11 @@ async fn tell(kubectl: &Kubectl) -> Result<()> {
 async fn change(kubectl: &Kubectl, vault: Option<&Vault>) -> Result<()> {
     let value = "changed-in-the-store";
     heading("The value changes in the store; the file follows within the refresh interval of 5 s:");
-    match vault {
-        Some(vault) => vault.kv().put("wordpress/config", json!({"auth-salt.txt": value})).await?,
-        None => {
-            let patch = json!({"stringData": {"auth-salt.txt": value}}).to_string();
-            kubectl.run(&["patch", "secret", "config", "-n", "wordpress-secrets", "-p", &patch]).await?;
-        }
+    if let Some(vault) = vault {
+        vault.kv().put("wordpress/config", json!({"auth-salt.txt": value})).await?;
+    } else {
+        let patch = json!({"stringData": {"auth-salt.txt": value}}).to_string();
+        kubectl.run(&["patch", "secret", "config", "-n", "wordpress-secrets", "-p", &patch]).await?;
     }
     let stage = Stage::begin("the file follows");
     wait::until("the file to have the new value", async || {

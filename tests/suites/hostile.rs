@@ -128,8 +128,8 @@ async fn without_the_configuration_the_policy_of_the_api_server_refuses(test: Te
             setting.namespace().delete("pod", "bypassed").await?;
         }
         Ok(match tried {
-            Ok(text) if text.contains("ValidatingAdmissionPolicy") => Seen::Met(text),
-            Ok(text) => Seen::NotYet(text),
+            Ok(refusal) if refusal.contains("ValidatingAdmissionPolicy") => Seen::Met(refusal),
+            Ok(refusal) => Seen::NotYet(refusal),
             Err(_) => Seen::NotYet("the Pod was created".to_owned()),
         })
     })

@@ -143,13 +143,14 @@ async fn found_nowhere(setting: &Setting<'_>, test: &Test, canaries: &[&str]) ->
 
 /// The shapes in which a value gets about: as it is, as base64 at each of the three offsets, and as hexadecimal digits.
 fn forms(canary: &str) -> Vec<String> {
-    let encoded = (0..3).map(|offset| {
-        let text = STANDARD_NO_PAD.encode(format!("{}{canary}", &"   "[..offset]));
+    let encoded = ["", " ", "  "].map(|before| {
         // The first and the last characters depend on what stands beside the value.
-        text.chars().skip(offset + 1).take(canary.len()).collect::<String>()
+        let text = STANDARD_NO_PAD.encode(format!("{before}{canary}"));
+        text.chars().skip(before.len() + 1).take(canary.len()).collect::<String>()
     });
-    let hexadecimal = canary.bytes().map(|byte| format!("{byte:02x}")).collect();
-    encoded.chain([canary.to_owned(), hexadecimal]).collect()
+    let digits = canary.bytes().flat_map(|byte| [byte >> 4, byte & 15]);
+    let hexadecimal = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
+    encoded.into_iter().chain([canary.to_owned(), hexadecimal]).collect()
 }
 
 /// The files below some directories that hold a text.

@@ -57,8 +57,8 @@ async fn a_service_account_without_a_policy_is_refused_and_the_policy_of_the_ref
     for expected in ["Forbidden", "app", "stranger", "db-creds", "spec.volumes[0]", "no policy", "kind: SecretPolicy"] {
         ensure!(refusal.contains(expected), "{expected} is not in: {refusal}");
     }
-    let start = refusal.find("apiVersion: alcove.dev/v1alpha1").context("the refusal offers no policy")?;
-    namespace.apply(&refusal[start..]).await?;
+    let (_, policy) = refusal.split_once("apiVersion:").context("the refusal offers no policy")?;
+    namespace.apply(&format!("apiVersion:{policy}")).await?;
     namespace.apply(&stranger.to_string()).await
 }
 
@@ -214,8 +214,8 @@ async fn an_ephemeral_container_reaches_no_secret(test: Test) -> Result<()> {
         let patch = json!({"spec": {"ephemeralContainers": [container]}}).to_string();
         let patching = ["patch", "pod", "app", "--subresource=ephemeralcontainers", "--type=strategic", "-p", &patch];
         let Err(error) = namespace.kubectl(&patching).await else { anyhow::bail!("the API server took {stolen}") };
-        let text = format!("{error:#}");
-        ensure!(text.contains("pods.alcove.dev") && text.contains("debugger"), "{text}");
+        let refusal = format!("{error:#}");
+        ensure!(refusal.contains("pods.alcove.dev") && refusal.contains("debugger"), "{refusal}");
     }
     // A debugger that asks for nothing of ours is nobody's business.
     let innocent = ["debug", "app", "--image=localhost/busybox:test", "--image-pull-policy=IfNotPresent", "--", "true"];
@@ -262,8 +262,8 @@ async fn our_annotations_cannot_be_changed_afterwards(test: Test) -> Result<()> 
         json!({"alcove.dev/log-level": "debug"}),
         json!({"alcove.dev/injected": "9.9.9"}),
     ] {
-        let text = refused_patch(&setting, &json!({"metadata": {"annotations": annotations}})).await?;
-        ensure!(text.contains("alcove.dev"), "{text}");
+        let refusal = refused_patch(&setting, &json!({"metadata": {"annotations": annotations}})).await?;
+        ensure!(refusal.contains("alcove.dev"), "{refusal}");
     }
     Ok(())
 }
@@ -271,8 +271,8 @@ async fn our_annotations_cannot_be_changed_afterwards(test: Test) -> Result<()> 
 async fn the_image_of_the_sidecar_cannot_be_changed_afterwards(test: Test) -> Result<()> {
     let setting = running(&test).await?;
     let patch = json!({"spec": {"initContainers": [{"name": "alcove-sidecar", "image": "localhost/busybox:test"}]}});
-    let text = refused_patch(&setting, &patch).await?;
-    ensure!(text.contains("alcove-sidecar") && text.contains("image"), "{text}");
+    let refusal = refused_patch(&setting, &patch).await?;
+    ensure!(refusal.contains("alcove-sidecar") && refusal.contains("image"), "{refusal}");
     Ok(())
 }
 

@@ -33,6 +33,33 @@ fn stale_variables(mentions: &[Mention<'_>], bound: &BoundSecrets<'_>) -> Vec<St
     .collect()
 }
 
+/// A warning for each container in which another webhook may have put a plain source of variables behind a bound one.
+///
+/// In Kubernetes the later source would win. The bound one has become entries of `env` in an earlier call, which win over
+/// every source; whether the plain one was there before is known no more.
+pub(super) fn precedence(pod: &Pod, bound: &BoundSecrets<'_>) -> Vec<String> {
+    pod.containers().filter_map(|container| undecided(container, bound)).collect()
+}
+
+fn undecided(container: Container<'_>, bound: &BoundSecrets<'_>) -> Option<String> {
+    let prefixes = container.env_from().map(|source| text(source, "prefix"));
+    let prefixes: BTreeSet<&str> = prefixes.collect();
+    let expanded = container.env().filter_map(|variable| {
+        let reference = at(variable, &["valueFrom", "secretKeyRef"]);
+        let (name, key) = (text(variable, "name"), text(reference, "key"));
+        let prefix = name.strip_suffix(key)?;
+        bound.get(text(reference, "name")).map(|(secret, _)| (name, prefix, secret))
+    });
+    // Another source may hold a variable of this name if its prefix is a beginning of it.
+    let shared = |name: &str| (0..=name.len()).any(|end| name.get(..end).is_some_and(|start| prefixes.contains(start)));
+    let (variable, _, secret) = expanded.into_iter().find(|(name, ..)| shared(name))?;
+    Some(format!(
+        "container \"{}\": if a source under envFrom holds \"{variable}\", too, the bound Secret \"{secret}\" wins, \
+         even over one that another webhook has put behind it",
+        container.name
+    ))
+}
+
 /// What lets one container see the files of another.
 fn porous(pod: &Pod, shares_processes: bool) -> Vec<String> {
     let is_privileged = |container: &Container<'_>| says(at(container.document, &["securityContext"]), "privileged");

@@ -4,14 +4,14 @@ use super::{Context, Reason, Refusal, RefusalReason, Skip};
 use crate::pod::Pod;
 use crate::requests::{self, Denied};
 use alcove_contract::{Problem, Problems};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What is found while a Pod is judged.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     problems: Problems,
     /// The values of the problems at each place.
-    known: HashMap<String, Vec<Option<String>>>,
+    known: HashMap<String, HashSet<Option<String>>>,
     reason: Option<RefusalReason>,
     pub warnings: Vec<String>,
     pub denied: Vec<Denied>,
@@ -28,14 +28,14 @@ impl Findings {
         let new: Vec<Problem> = problems.into_iter().filter(is_new).collect();
         for problem in new {
             self.reason.get_or_insert(reason);
-            self.known.entry(problem.place.clone()).or_default().push(problem.value.clone());
+            self.known.entry(problem.place.clone()).or_default().insert(problem.value.clone());
             self.problems.push(problem);
         }
     }
 
     fn knows(&self, problem: &Problem) -> bool {
-        let values = self.known.get(&problem.place).map_or(&[][..], Vec::as_slice);
-        values.iter().any(|value| value.is_none() || *value == problem.value)
+        let values = self.known.get(&problem.place);
+        values.is_some_and(|values| values.contains(&None) || values.contains(&problem.value))
     }
 
     pub(crate) fn is_clean(&self) -> bool {

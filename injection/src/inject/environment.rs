@@ -11,15 +11,55 @@ use crate::settings::KubernetesVersion;
 use alcove_contract::binding::Binding;
 use alcove_contract::configuration::{EntryConfiguration, EnvironmentConfiguration};
 use alcove_contract::name::{LabelName, SecretName};
-use alcove_contract::{Problem, Problems, layout, nearest};
+use alcove_contract::{Problem, Problems, layout};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 /// The oldest Kubernetes whose `fileKeyRef` is on and has the format that the sidecar writes.
 pub(crate) const OLDEST_WITH_FILE_KEY_REF: KubernetesVersion = KubernetesVersion::new(1, 35);
 
 /// The most variables that `envFrom` may become in one Pod; etcd would not take many more.
 pub(crate) const MOST_VARIABLES: usize = 8192;
+/// The most bytes that the names of those variables may have together: one variable of the sidecar, which the kernel
+/// limits, lists those of a container.
+pub(crate) const MOST_BYTES: usize = 128 * 1024;
+
+/// The most references of a binding that a problem lists.
+const MOST_LISTED: usize = 10;
+
+/// What may still come out of `envFrom` in a Pod.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    variables: usize,
+    bytes: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { variables: MOST_VARIABLES, bytes: MOST_BYTES }
+    }
+}
+
+impl Room {
+    /// What is left of it once the keys of `binding` are variables, each with `prefix` before it.
+    fn without(self, binding: &Binding, prefix: &str, place: &str) -> Result<Self, Problem> {
+        let (mut count, mut bytes) = (0_usize, 0_usize);
+        for key in binding.known_keys() {
+            count += 1;
+            bytes = bytes.saturating_add(prefix.len()).saturating_add(key.as_str().len());
+        }
+        let refused = |reason: String| Problem::new(place, reason).with_remedy("name the keys that are needed under env");
+        let variables = self
+            .variables
+            .checked_sub(count)
+            .ok_or_else(|| refused(format!("brings this Pod to more than {MOST_VARIABLES} variables")))?;
+        let bytes = self.bytes.checked_sub(bytes).ok_or_else(|| {
+            refused(format!("brings this Pod to more than {MOST_BYTES} bytes of names of variables, prefixes included"))
+        })?;
+        Ok(Self { variables, bytes })
+    }
+}
 
 /// Rewrites the variables of one container that come from bound Secrets.
 ///
@@ -28,13 +68,12 @@ pub(crate) fn rewrite(
     container: &mut Value,
     place: &str,
     bound: &BoundSecrets<'_>,
-    room: &mut usize,
+    room: &mut Room,
 ) -> Result<Option<EnvironmentConfiguration>, Problems> {
-    let mut environment = Environment::new(container, place)?;
-    environment.room = *room;
+    let mut environment = Environment::new(container, place, *room)?;
     let (sources, mut variables) = environment.sources(items(container, "envFrom"), bound);
-    for (index, variable) in items(container, "env").iter().enumerate() {
-        variables.push(environment.variable(variable, index, bound));
+    for variable in items(container, "env") {
+        variables.push(environment.variable(variable, bound));
     }
     *room = environment.room;
     environment.problems.or(())?;
@@ -60,31 +99,32 @@ struct Environment<'a> {
     place: &'a str,
     /// By key: the order in which others arrange a container's variables does not change the file.
     entries: BTreeMap<String, EntryConfiguration>,
-    /// How many variables may still come out of `envFrom`.
-    room: usize,
+    room: Room,
     problems: Problems,
 }
 
 impl<'a> Environment<'a> {
-    fn new(container: &Value, place: &'a str) -> Result<Self, Problem> {
+    fn new(container: &Value, place: &'a str, room: Room) -> Result<Self, Problem> {
         let container =
             text(container, "name").parse().map_err(|problem: Problem| problem.below(&format!("{place}.name")))?;
-        Ok(Self { container, place, entries: BTreeMap::new(), room: 0, problems: Problems::none() })
+        Ok(Self { container, place, entries: BTreeMap::new(), room, problems: Problems::none() })
     }
 
     /// The `envFrom` sources that stay, and the variables that the bound ones stand for.
     fn sources(&mut self, sources: &[Value], bound: &BoundSecrets<'_>) -> (Vec<Value>, Vec<Value>) {
         let mut staying = Vec::new();
         let mut variables: Vec<Value> = Vec::new();
+        let mut names = BTreeSet::new();
         for (index, source) in sources.iter().enumerate() {
             let place = format!("{}.envFrom[{index}]", self.place);
             let reference = at(source, &["secretRef"]);
             if let Some(secret) = bound.get(text(reference, "name")) {
                 let optional = says(reference, "optional") || secret.1.binding.optional;
                 let expanded = self.expand(source, secret, optional, &place);
+                names.extend(expanded.iter().map(|variable| text(variable, "name").to_owned()));
                 variables.extend(expanded);
             } else {
-                self.problems.extend(overruled(source, &variables, &place));
+                self.problems.extend(overruled(source, &names, &place));
                 staying.push(source.clone());
             }
         }
@@ -103,9 +143,7 @@ impl<'a> Environment<'a> {
             return Vec::new();
         }
         let prefix = text(source, "prefix");
-        let Some(room) = self.room.checked_sub(secret.binding.known_keys().count()) else {
-            let reason = format!("brings this Pod to more than {MOST_VARIABLES} variables");
-            self.problems.push(Problem::new(place, reason).with_remedy("name the keys that are needed under env"));
+        let Some(room) = self.problems.collect(self.room.without(secret.binding, prefix, place)) else {
             return Vec::new();
         };
         self.room = room;
@@ -118,12 +156,10 @@ impl<'a> Environment<'a> {
         .collect()
     }
 
-    fn variable(&mut self, variable: &Value, index: usize, bound: &BoundSecrets<'_>) -> Value {
+    fn variable(&mut self, variable: &Value, bound: &BoundSecrets<'_>) -> Value {
         let reference = at(variable, &["valueFrom", "secretKeyRef"]);
-        let Some((name, secret)) = bound.get(text(reference, "name")) else { return variable.clone() };
+        let Some((name, _)) = bound.get(text(reference, "name")) else { return variable.clone() };
         let (key, optional) = (text(reference, "key"), says(reference, "optional"));
-        let place = format!("{}.env[{index}].valueFrom.secretKeyRef.key", self.place);
-        self.problems.extend(missing_key(name, secret.binding, key, optional).map(|problem| problem.below(&place)));
         let reference = self.enter(text(variable, "name"), name, key, optional);
         let mut rewritten = variable.clone();
         if let Some(source) = rewritten.get_mut("valueFrom") {
@@ -151,33 +187,23 @@ impl<'a> Environment<'a> {
     }
 }
 
-/// A key that a Secret whose keys are all known does not have.
-pub(crate) fn missing_key(name: &SecretName, binding: &Binding, key: &str, optional: bool) -> Option<Problem> {
-    if optional || !binding.data_from.is_empty() || binding.data.contains_key(key) {
-        return None;
-    }
-    let known: Vec<&str> = binding.known_keys().map(alcove_contract::name::FileName::as_str).collect();
-    let remedy = match nearest(key, known.iter().copied()) {
-        Some(candidate) => format!("did you mean \"{candidate}\"?"),
-        None => format!("its keys are: {}", known.join(", ")),
-    };
-    Some(Problem::new("", format!("is not a key of the Secret \"{name}\"")).with_value(key).with_remedy(remedy))
-}
-
 fn unknown_keys(name: &SecretName, binding: &Binding, place: &str) -> Problem {
-    let sources: Vec<String> = binding.data_from.iter().map(|reference| format!("\"{reference}\"")).collect();
+    let sources: Vec<String> =
+        binding.data_from.iter().take(MOST_LISTED).map(|reference| format!("\"{reference}\"")).collect();
+    let more = if binding.data_from.len() > MOST_LISTED { ", …" } else { "" };
     let reason =
         "needs the names of the Secret's keys when the Pod is created, and its binding leaves them to the store";
     Problem::new(format!("{place}.secretRef.name"), reason).with_value(name.as_str()).with_remedy(format!(
-        "list them in the binding: {{dataFrom: [{}], keys: [<key>, …]}}, or name each under data",
+        "list them in the binding: {{dataFrom: [{}{more}], keys: [<key>, …]}}, or name each under data",
         sources.join(", ")
     ))
 }
 
 /// A source that Kubernetes lets win over an earlier one, and which no longer could once that one became entries of `env`.
-fn overruled(source: &Value, variables: &[Value], place: &str) -> Option<Problem> {
+fn overruled(source: &Value, names: &BTreeSet<String>, place: &str) -> Option<Problem> {
     let prefix = text(source, "prefix");
-    let variable = variables.iter().map(|variable| text(variable, "name")).find(|name| name.starts_with(prefix))?;
+    let from = (Bound::Included(prefix), Bound::Unbounded);
+    let variable = names.range::<str, _>(from).next().filter(|name| name.starts_with(prefix))?;
     let reason = format!(
         "comes after a bound Secret and may hold \"{variable}\", too: Kubernetes would let it win, and Alcove cannot, since \
          it does not know its keys"
@@ -194,7 +220,7 @@ mod tests {
     use crate::decision::Findings;
     use alcove_contract::annotations::PodAnnotations;
 
-    fn rewritten(container: &Value, room: usize) -> (Value, Result<Option<EnvironmentConfiguration>, Problems>) {
+    fn rewritten(container: &Value, room: Room) -> (Value, Result<Option<EnvironmentConfiguration>, Problems>) {
         let binding = "{dataFrom: [\"vault:kv/db\"], keys: [a, b]}";
         let annotations = PodAnnotations::parse([("secret.alcove.dev/db", binding)]).unwrap();
         let pod = crate::Pod::new(json!({"spec": {"containers": [container]}}), "t").unwrap();
@@ -217,7 +243,7 @@ mod tests {
     #[test]
     fn a_container_without_a_bound_secret_is_not_touched() {
         let container = json!({"name": "app", "env": [], "envFrom": [from("plain", "")]});
-        let (after, environment) = rewritten(&container, MOST_VARIABLES);
+        let (after, environment) = rewritten(&container, Room::default());
         assert_eq!((after, environment), (container, Ok(None)));
     }
 
@@ -225,7 +251,7 @@ mod tests {
     fn bound_sources_come_in_their_order_before_the_containers_own_variables() {
         let env = json!([{"name": "a", "value": "own"}]);
         let container = json!({"name": "app", "env": env, "envFrom": [from("db", "X_"), from("db", "Y_")]});
-        let (after, environment) = rewritten(&container, MOST_VARIABLES);
+        let (after, environment) = rewritten(&container, Room::default());
         assert_eq!(names(&after), ["X_a", "X_b", "Y_a", "Y_b", "a"]);
         assert!(after.get("envFrom").is_none());
         assert_eq!(environment.unwrap().unwrap().entries.len(), 4);
@@ -233,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_plain_source_may_come_before_a_bound_one_and_behind_it_only_if_no_name_can_be_the_same() {
-        let with = |sources: Value| rewritten(&json!({"name": "app", "envFrom": sources}), MOST_VARIABLES).1;
+        let with = |sources: Value| rewritten(&json!({"name": "app", "envFrom": sources}), Room::default()).1;
         assert!(with(json!([from("plain", ""), from("db", "")])).is_ok());
         assert!(with(json!([from("db", "X_"), from("plain", "Y_")])).is_ok());
         for prefix in ["", "X", "X_", "X_a"] {
@@ -245,9 +271,12 @@ mod tests {
     #[test]
     fn the_variables_of_one_pod_are_limited() {
         let container = json!({"name": "app", "envFrom": [from("db", "X_"), from("db", "Y_")]});
-        assert!(rewritten(&container, 4).1.is_ok());
-        let problems = rewritten(&container, 3).1.unwrap_err().to_string();
-        assert!(problems.starts_with("spec.containers[0].envFrom[1]: brings this Pod to more than"), "{problems}");
+        let room = |variables, bytes| Room { variables, bytes };
+        assert!(rewritten(&container, room(4, "X_aX_bY_aY_b".len())).1.is_ok());
+        let problems = rewritten(&container, room(3, MOST_BYTES)).1.unwrap_err().to_string();
+        assert!(problems.starts_with("spec.containers[0].envFrom[1]: brings this Pod to more than 8192 va"), "{problems}");
+        let problems = rewritten(&container, room(MOST_VARIABLES, 11)).1.unwrap_err().to_string();
+        assert!(problems.starts_with("spec.containers[0].envFrom[1]: brings this Pod to more than 131072"), "{problems}");
     }
 
     #[test]
@@ -255,7 +284,7 @@ mod tests {
         let variable = |optional: bool| json!({"name": "X", "valueFrom": {"secretKeyRef": {"name": "db", "key": "a", "optional": optional}}});
         for (first, second, both) in [(true, true, true), (true, false, false), (false, true, false)] {
             let container = json!({"name": "app", "env": [variable(first), variable(second)]});
-            let (after, environment) = rewritten(&container, MOST_VARIABLES);
+            let (after, environment) = rewritten(&container, Room::default());
             assert_eq!(environment.unwrap().unwrap().entries[0].optional, both);
             assert_eq!(after["env"][0]["valueFrom"]["fileKeyRef"]["optional"], first, "the variable's own word stays");
         }

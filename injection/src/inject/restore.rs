@@ -70,17 +70,18 @@ fn remove_sidecar(spec: &mut Value) {
 /// The names that a sidecar's own volumes have.
 pub(crate) fn is_own_volume(name: &str) -> bool {
     [layout::IDENTITY_VOLUME, layout::ENVIRONMENT_VOLUME, layout::STATUS_VOLUME, layout::EMPTY_VOLUME].contains(&name)
-        || name.starts_with(layout::MIRROR_VOLUME_PREFIX)
+        || is_mirror(name)
 }
 
 fn volumes(spec: &mut Value, filled: &[VolumeConfiguration], sidecar: &Value) -> Problems {
-    let mirrors = mirrors(spec, sidecar);
-    let filled: BTreeMap<&str, &VolumeConfiguration> =
+    let mut mirrors = take_mirrors(spec, sidecar);
+    let mut filled: BTreeMap<&str, &VolumeConfiguration> =
         filled.iter().map(|volume| (volume.name.as_str(), volume)).collect();
     let mut problems = Problems::none();
     for volume in items_mut(spec, "volumes") {
-        if let Some(configuration) = filled.get(text(volume, "name")).filter(|_| is_memory(volume)) {
-            problems.collect(restore_volume(volume, configuration, &mirrors).map_err(Problems::from));
+        let configuration = if is_memory(volume) { filled.remove(text(volume, "name")) } else { None };
+        if let Some(configuration) = configuration {
+            problems.collect(restore_volume(volume, configuration, &mut mirrors).map_err(Problems::from));
         }
     }
     if let Some(Value::Array(volumes)) = spec.get_mut("volumes") {
@@ -96,22 +97,28 @@ fn is_memory(volume: &Value) -> bool {
 }
 
 /// The sources of each mirror volume, by the path at which the sidecar mounts it.
-fn mirrors(spec: &Value, sidecar: &Value) -> BTreeMap<String, Vec<Value>> {
-    let sources = |name: &str| {
-        let named = |volume: &&Value| text(volume, "name") == name;
-        items(spec, "volumes").iter().find(named).map(|volume| items(at(volume, &["projected"]), "sources").to_vec())
-    };
-    items(sidecar, "volumeMounts")
-        .iter()
-        .filter(|mount| text(mount, "name").starts_with(layout::MIRROR_VOLUME_PREFIX))
-        .filter_map(|mount| Some((text(mount, "mountPath").to_owned(), sources(text(mount, "name"))?)))
+///
+/// They are moved and never copied: what a forged sidecar names twice is there once.
+fn take_mirrors(spec: &mut Value, sidecar: &Value) -> BTreeMap<String, Vec<Value>> {
+    let mirrors = items_mut(spec, "volumes").iter_mut().filter(|volume| is_mirror(text(volume, "name")));
+    let mut sources: BTreeMap<String, Vec<Value>> = mirrors
+        .map(|volume| (text(volume, "name").to_owned(), volume.pointer_mut("/projected/sources")))
+        .map(|(name, sources)| (name, sources.and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default()))
+        .collect();
+    let mounts = items(sidecar, "volumeMounts").iter();
+    mounts
+        .filter_map(|mount| Some((text(mount, "mountPath").to_owned(), sources.remove(text(mount, "name"))?)))
         .collect()
+}
+
+fn is_mirror(volume: &str) -> bool {
+    volume.starts_with(layout::MIRROR_VOLUME_PREFIX)
 }
 
 fn restore_volume(
     volume: &mut Value,
     configuration: &VolumeConfiguration,
-    mirrors: &BTreeMap<String, Vec<Value>>,
+    mirrors: &mut BTreeMap<String, Vec<Value>>,
 ) -> Result<(), Problem> {
     let default_mode = configuration.default_mode.bits();
     let (field, source) = match configuration.sources.as_slice() {
@@ -128,7 +135,7 @@ fn restore_volume(
                         restored.push(json!({"secret": secret_source(secret, "name")}));
                     }
                     SourceConfiguration::Mirror(mirror) => restored
-                        .extend(mirrors.get(&mirror.path).ok_or_else(|| lost(configuration, &mirror.path))?.clone()),
+                        .extend(mirrors.remove(&mirror.path).ok_or_else(|| lost(configuration, &mirror.path))?),
                 }
             }
             ("projected", json!({"sources": restored, "defaultMode": default_mode}))
@@ -159,11 +166,11 @@ fn secret_source(secret: &SecretSource, name_field: &str) -> Value {
 // === environments ===
 
 fn environments(spec: &mut Value, environments: &[EnvironmentConfiguration]) {
-    let environments: BTreeMap<&str, &EnvironmentConfiguration> =
+    let mut environments: BTreeMap<&str, &EnvironmentConfiguration> =
         environments.iter().map(|environment| (environment.container.as_str(), environment)).collect();
     for list in CONTAINER_LISTS {
         for container in items_mut(spec, list) {
-            if let Some(environment) = environments.get(text(container, "name")) {
+            if let Some(environment) = environments.remove(text(container, "name")) {
                 restore_variables(items_mut(container, "env"), environment);
             }
         }
@@ -183,13 +190,14 @@ fn restore_variables(variables: &mut [Value], environment: &EnvironmentConfigura
             set(variable, "valueFrom", secret_key_ref(entry, optional));
         }
     }
-    let lost: Vec<&EntryConfiguration> =
-        environment.entries.iter().filter(|entry| !seen.contains(entry.key.as_str())).collect();
+    let mut lost: BTreeMap<&str, Vec<&EntryConfiguration>> = BTreeMap::new();
+    for entry in environment.entries.iter().filter(|entry| !seen.contains(entry.key.as_str())) {
+        lost.entry(&entry.variable).or_default().push(entry);
+    }
     for variable in variables.iter_mut().filter(|variable| is_stripped(variable)) {
         // A webhook with old API types drops the reference and leaves the name. Where the name stands for two entries,
         // nobody knows which it was: the variable stays without a source, and the API server refuses it.
-        let mut named = lost.iter().filter(|entry| entry.variable == text(variable, "name"));
-        if let (Some(entry), None) = (named.next(), named.next()) {
+        if let Some([entry]) = lost.get(text(variable, "name")).map(Vec::as_slice) {
             set(variable, "valueFrom", secret_key_ref(entry, entry.optional));
         }
     }

@@ -1,11 +1,12 @@
 //! The sidecar's container and the volumes of its own.
 
 use super::document::{set, text};
+use super::path::{clean, is_within};
 use super::size;
 use super::user::User;
 use super::volumes::{Replaced, Volumes};
 use crate::settings::{PullPolicy, Settings};
-use alcove_contract::configuration::SidecarConfiguration;
+use alcove_contract::configuration::{EnvironmentConfiguration, SidecarConfiguration};
 use alcove_contract::{Problems, layout};
 use serde_json::{Value, json};
 
@@ -82,7 +83,7 @@ impl Sidecar<'_> {
         });
         let environment = self
             .has_environment()
-            .then(|| memory(layout::ENVIRONMENT_VOLUME, mebibytes_of_environments(&self.configuration)));
+            .then(|| memory(layout::ENVIRONMENT_VOLUME, mebibytes_of_environments(&self.configuration.environments)));
         let status = memory(layout::STATUS_VOLUME, MEBIBYTES_OF_STATUS);
         let empty = memory(layout::EMPTY_VOLUME, 1);
         mirrors.chain(identity).chain(environment).chain([status, empty]).collect()
@@ -144,14 +145,14 @@ impl Sidecar<'_> {
 }
 
 /// How much the volumes hold that the sidecar fills.
-pub(crate) fn mebibytes_of_files(volumes: &Volumes, configuration: &SidecarConfiguration) -> u32 {
-    let environments = if configuration.environments.is_empty() { 0 } else { mebibytes_of_environments(configuration) };
+pub(crate) fn mebibytes_of_files(volumes: &Volumes, environments: &[EnvironmentConfiguration]) -> u32 {
+    let environments = if environments.is_empty() { 0 } else { mebibytes_of_environments(environments) };
     let replaced = volumes.iter().map(Replaced::mebibytes);
     replaced.fold(environments.saturating_add(MEBIBYTES_OF_STATUS), u32::saturating_add)
 }
 
-fn mebibytes_of_environments(configuration: &SidecarConfiguration) -> u32 {
-    let entries: usize = configuration.environments.iter().map(|environment| environment.entries.len()).sum();
+fn mebibytes_of_environments(environments: &[EnvironmentConfiguration]) -> u32 {
+    let entries: usize = environments.iter().map(|environment| environment.entries.len()).sum();
     let kibibytes = u32::try_from(entries).unwrap_or(u32::MAX).saturating_mul(KIBIBYTES_PER_ENTRY);
     kibibytes.div_ceil(1024).saturating_add(1)
 }
@@ -163,15 +164,9 @@ pub(crate) fn is_memory(volume: &Value) -> bool {
 
 /// Whether a mount at this path would change what the sidecar is or sees of its own.
 pub(crate) fn is_own_path(path: &str) -> bool {
-    let path = path.trim_end_matches('/');
+    let path = clean(path);
     let own = [PROGRAM, "/alcove", layout::DEFAULT_API_TOKEN, "/etc", "/proc", "/sys", "/dev"];
-    let overlaps = |own: &&str| {
-        let below = |inner: &str, outer: &str| {
-            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        below(path, own) || below(own, path)
-    };
-    own.iter().any(overlaps)
+    own.iter().any(|own| is_within(&path, own) || is_within(own, &path))
 }
 
 fn memory(name: &str, mebibytes: u32) -> Value {

@@ -5,15 +5,15 @@ use super::volumes::is_sub_path;
 use crate::bindings::BoundSecrets;
 use crate::pod::Pod;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A warning for each mount of a volume with a bound Secret that shows only a part of it.
 pub(crate) fn warnings(pod: &Pod, bound: &BoundSecrets<'_>) -> Vec<String> {
     let spec = at(pod.document(), &["spec"]);
-    let volumes: BTreeMap<&str, &Value> = pod
+    let volumes: BTreeMap<&str, BTreeSet<&str>> = pod
         .volumes()
         .filter(|volume| names_bound(volume, bound))
-        .map(|volume| (text(volume, "name"), volume))
+        .map(|volume| (text(volume, "name"), sources(volume).flat_map(|(_, source)| paths(source)).collect()))
         .collect();
     let containers = CONTAINER_LISTS.iter().flat_map(|list| items(spec, list));
     containers
@@ -30,10 +30,10 @@ pub(crate) fn names_bound(volume: &Value, bound: &BoundSecrets<'_>) -> bool {
     sources(volume).any(|(name, _)| bound.get(name).is_some())
 }
 
-fn warning(container: &str, mount: &Value, volume: &Value) -> String {
+fn warning(container: &str, mount: &Value, files: &BTreeSet<&str>) -> String {
     let (name, path) = (text(mount, "name"), text(mount, "mountPath"));
     let sub_path = text(mount, "subPath").trim_matches('/');
-    let fate = if is_directory(volume, sub_path) {
+    let fate = if is_directory(files, sub_path) {
         "will be empty after the first change, since subPath names a directory"
     } else {
         "will not see changes, since it uses subPath"
@@ -41,10 +41,11 @@ fn warning(container: &str, mount: &Value, volume: &Value) -> String {
     format!("container \"{container}\": {path} of volume \"{name}\" {fate}; mount the whole volume")
 }
 
-/// Whether items of the volume lie below this path.
-fn is_directory(volume: &Value, sub_path: &str) -> bool {
-    let below = |path: &str| path.strip_prefix(sub_path).is_some_and(|rest| rest.starts_with('/'));
-    !sub_path.is_empty() && sources(volume).any(|(_, source)| paths(source).any(below))
+/// Whether one of the files lies below this path.
+fn is_directory(files: &BTreeSet<&str>, sub_path: &str) -> bool {
+    let directory = format!("{sub_path}/");
+    let first = files.range(directory.as_str()..).next();
+    !sub_path.is_empty() && first.is_some_and(|path| path.starts_with(&directory))
 }
 
 /// The sources of a volume, each with the name of the Secret that it mentions.

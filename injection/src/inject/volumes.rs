@@ -1,9 +1,8 @@
 //! Volumes: what names a bound Secret becomes a memory volume of the same name, which the sidecar fills.
 
 use super::document::{CONTAINER_LISTS, at, items, items_mut, says, set, text, unset};
-use super::environment::missing_key;
 use super::size;
-use crate::bindings::{BoundSecret, BoundSecrets};
+use crate::bindings::BoundSecrets;
 use alcove_contract::configuration::{
     GroupAccess, ItemConfiguration, MirrorSource, SecretSource, SourceConfiguration, VolumeConfiguration,
 };
@@ -98,7 +97,7 @@ impl Volumes {
             .iter()
             .any(|source| bound.get(text(at(source, &["secret"]), "name")).is_some());
         let (field, read) = match secret {
-            Some(secret) => ("secret", reader.secret_volume(at(volume, &["secret"]), secret)?),
+            Some((name, _)) => ("secret", reader.secret_volume(at(volume, &["secret"]), name)?),
             None if projects => ("projected", self.projected_volume(volume, &reader)?),
             None => return Ok(()),
         };
@@ -133,10 +132,10 @@ impl Volumes {
         let mut problems = Problems::none();
         for (index, source) in items(projected, "sources").iter().enumerate() {
             match reader.bound.get(text(at(source, &["secret"]), "name")) {
-                Some(secret) => {
+                Some((name_of_secret, _)) => {
                     sources.extend(self.close_run(&name, default_mode, &mut runs, &mut run));
                     let place = format!("projected.sources[{index}].secret");
-                    let read = reader.source(at(source, &["secret"]), secret, &place);
+                    let read = reader.source(at(source, &["secret"]), name_of_secret, &place);
                     sources.extend(problems.collect(read).map(SourceConfiguration::Secret));
                 }
                 None => run.push(source.clone()),
@@ -205,15 +204,17 @@ fn guarded(source: &SourceConfiguration, default_mode: Mode, bound: &BoundSecret
     let of_type = secret.binding.secret_type.default_mode().filter(|_| default_mode == Mode::DEFAULT);
     let default_mode = of_type.unwrap_or(default_mode);
     let of_key = |key: &str| secret.binding.data.get(key).and_then(|entry| entry.mode).unwrap_or(default_mode);
-    let is_guarded = |(_, mode): &(String, Mode)| mode.shuts_others_out();
+    let is_guarded = |(_, mode): &(&str, Mode)| mode.shuts_others_out();
+    let file = |(name, mode): (&str, Mode)| (format!("file {name}"), mode);
     if let Some(items) = &source.items {
-        let files =
-            items.iter().map(|item| (format!("file {}", item.path), item.mode.unwrap_or_else(|| of_key(&item.key))));
-        return files.into_iter().find(is_guarded);
+        let mut files = items.iter().map(|item| (item.path.as_str(), item.mode.unwrap_or_else(|| of_key(&item.key))));
+        return files.find(is_guarded).map(file);
     }
-    let files = secret.binding.data.keys().map(|key| (format!("file {key}"), of_key(key.as_str())));
-    let others = (!secret.binding.data_from.is_empty()).then(|| ("every file".to_owned(), default_mode));
-    others.into_iter().chain(files).find(is_guarded)
+    if !secret.binding.data_from.is_empty() && default_mode.shuts_others_out() {
+        return Some(("every file".to_owned(), default_mode));
+    }
+    let data = &secret.binding.data;
+    data.keys().map(|key| (key.as_str(), of_key(key.as_str()))).find(is_guarded).map(file)
 }
 
 /// Reads what a volume says about a bound Secret.
@@ -226,32 +227,29 @@ impl Reader<'_> {
     fn secret_volume(
         &self,
         volume: &Value,
-        secret: (&SecretName, &BoundSecret<'_>),
+        name: &SecretName,
     ) -> Result<(Mode, Vec<SourceConfiguration>), Problems> {
         let default_mode = self.mode(volume, "defaultMode", "secret.defaultMode")?.unwrap_or(Mode::DEFAULT);
-        let source = self.source(volume, secret, "secret")?;
+        let source = self.source(volume, name, "secret")?;
         Ok((default_mode, vec![SourceConfiguration::Secret(source)]))
     }
 
     fn source(
         &self,
         source: &Value,
-        (name, secret): (&SecretName, &BoundSecret<'_>),
+        name: &SecretName,
         place: &str,
     ) -> Result<SecretSource, Problems> {
-        let optional = says(source, "optional");
         let mut problems = Problems::none();
         let mut read = Vec::new();
         for (index, item) in items(source, "items").iter().enumerate() {
             let place = format!("{place}.items[{index}]");
             let mode = problems.collect(self.mode(item, "mode", &format!("{place}.mode"))).flatten();
             let (key, path) = (text(item, "key").to_owned(), text(item, "path").to_owned());
-            let missing = missing_key(name, secret.binding, &key, optional);
-            problems.extend(missing.map(|problem| problem.below(&format!("{}.{place}.key", self.place))));
             read.push(ItemConfiguration { key, path, mode });
         }
         let items = Some(read).filter(|items| !items.is_empty());
-        problems.or(SecretSource { name: name.clone(), items, optional })
+        problems.or(SecretSource { name: name.clone(), items, optional: says(source, "optional") })
     }
 
     fn mode(&self, parent: &Value, field: &str, place: &str) -> Result<Option<Mode>, Problem> {

@@ -23,8 +23,7 @@ const MOST: usize = 64;
 /// A request whose text YAML cannot carry.
 pub fn smallest_policy(catalog: &Catalog, requests: &[Request<'_>]) -> Result<String, Problem> {
     let Some(first) = requests.first() else { return Ok(String::new()) };
-    let (exact, inexact): (Vec<_>, Vec<_>) =
-        requests.iter().partition(|request| obstacle(request.key).is_none());
+    let (exact, inexact): (Vec<_>, Vec<_>) = requests.iter().partition(|request| obstacle(request.key).is_none());
     let rules = rules(&exact);
     let names = (1_usize..).map(|number| match number {
         1 => first.service_account.to_owned(),

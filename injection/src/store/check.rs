@@ -50,7 +50,11 @@ fn tenants_audience(store: &Store<'_>, audience: &str, catalog: &Catalog, settin
     if settings.api_audiences.contains(audience) {
         return refused("the API server").into();
     }
-    catalog.cluster_stores().find_map(|cluster| conflict(cluster, store, audience, refused)).map(Into::into).unwrap_or_default()
+    catalog
+        .cluster_stores()
+        .find_map(|cluster| conflict(cluster, store, audience, refused))
+        .map(Into::into)
+        .unwrap_or_default()
 }
 
 /// Why an administrator's store forbids a tenant's audience, if it does. One that cannot be read may have any audience.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::settings::KubernetesVersion;
-use alcove_resources::{Kind, ObjectName};
 use alcove_contract::provider::vault::{ClientCertificate, EngineVersion, VaultConfiguration, VaultLogin};
+use alcove_resources::{Kind, ObjectName};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};

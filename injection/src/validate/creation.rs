@@ -34,6 +34,7 @@ pub(super) fn validate(pod: &Pod, context: &Context<'_>) -> Verdict {
             findings.absent = plan.absent;
             findings.refuse(RefusalReason::Tampered, differences(pod, &plan.patch));
             findings.refuse(RefusalReason::Unsupported, missing_predecessor(pod));
+            findings.refuse(RefusalReason::Unsupported, premature(pod));
             findings.refuse(RefusalReason::Unsupported, overtaken(pod));
         }
     }
@@ -112,7 +113,7 @@ fn difference(operation: &PatchOperation) -> Option<Problem> {
     };
     Some(
         Problem::new(place, reason)
-            .with_remedy("let the webhook that changed it come before Alcove, or leave it alone"),
+            .with_remedy("apply again; if it stays, let the webhook that changed it come before Alcove, or leave it alone"),
     )
 }
 
@@ -142,6 +143,22 @@ fn missing_predecessor(pod: &Pod) -> Option<Problem> {
         Problem::new(annotations::place(annotations::AFTER), "names an init container that this Pod does not have")
             .with_value(name.as_str())
             .with_remedy("name one that it has, or leave the annotation away for the sidecar to be first")
+    })
+}
+
+/// The sidecar stands before the container that `alcove.dev/after` puts in front of it.
+///
+/// What is compared with the intended Pod has it in its place already: only here the real order counts.
+fn premature(pod: &Pod) -> Option<Problem> {
+    let annotations = annotations_of(pod.document());
+    let after = annotations.after.as_ref()?;
+    let containers = items(at(pod.document(), &["spec"]), "initContainers");
+    let sidecar = containers.iter().position(is_sidecar)?;
+    let named = containers.iter().position(|container| text(container, "name") == after.as_str())?;
+    (sidecar < named).then(|| {
+        Problem::new(format!("spec.initContainers[{sidecar}].name"), format!("stands before \"{after}\", which {} puts in front of it", annotations::AFTER))
+            .with_value(layout::CONTAINER)
+            .with_remedy("apply again; if it stays, let the webhook that adds or moves that container come before Alcove")
     })
 }
 

@@ -1,12 +1,12 @@
 //! Ephemeral containers: whoever debugs a Pod was not granted its secrets.
 
 use super::sidecar_of;
-use crate::decision::{Context, Findings, RefusalReason};
+use crate::decision::{Context, Findings, RefusalReason, extent};
 use crate::inject::document::text;
-use crate::places;
+use crate::places::{self, Mention};
 use crate::pod::{Container, ContainerKind, Pod};
 use alcove_contract::Problem;
-use alcove_contract::annotations::{Inject, PodAnnotations};
+use alcove_contract::annotations::{self, Inject, PodAnnotations};
 use std::collections::BTreeSet;
 
 const REMEDY: &str = "leave it away: what the Pod's own containers were granted is not for whoever debugs them";
@@ -47,20 +47,41 @@ fn ephemeral(pod: &Pod) -> impl Iterator<Item = Container<'_>> {
 }
 
 fn refuse_mentions(pod: &Pod, added: &BTreeSet<&str>, context: &Context<'_>, findings: &mut Findings) {
-    let annotations = PodAnnotations::parse(pod.annotations()).unwrap_or_default();
-    if !annotations.opted_in() {
-        return;
+    let annotations = match PodAnnotations::parse(pod.annotations()) {
+        Ok(annotations) if !annotations.opted_in() => return,
+        Ok(annotations) => Some(annotations),
+        // Whoever has opted out does not lose that by a mistake in another annotation; neither does `decide` look at it.
+        Err(_) if pod.annotations().any(|annotation| annotation == (annotations::INJECT, "false")) => return,
+        Err(_) => None,
+    };
+    let excesses = extent::excesses(pod);
+    if !excesses.is_empty() {
+        return findings.refuse(RefusalReason::Unsupported, excesses);
     }
     for mention in places::mentions(pod) {
         let Some((ContainerKind::Ephemeral, name)) = mention.container else { continue };
-        let is_own = annotations.bindings.keys().any(|bound| bound.as_str() == mention.secret);
-        let is_bound = is_own
-            || (annotations.inject == Inject::Yes
-                && !matches!(context.catalog.binding(mention.secret, pod.namespace()), Ok(None)));
-        if added.contains(name) && is_bound {
-            let reason = format!("gives a bound Secret to the ephemeral container \"{name}\"");
-            let problem = Problem::new(mention.path, reason).with_value(mention.secret).with_remedy(REMEDY);
-            findings.refuse(RefusalReason::Policy, [problem]);
+        if added.contains(name) {
+            let reason = reason(&mention, annotations.as_ref(), pod, context);
+            let problem = |reason: &str| {
+                let reason = format!("{reason} the ephemeral container \"{name}\"");
+                Problem::new(&mention.path, reason).with_value(mention.secret).with_remedy(REMEDY)
+            };
+            findings.refuse(RefusalReason::Policy, reason.map(problem));
         }
     }
+}
+
+/// Why a Secret may not be given to an ephemeral container, if it is bound or may be.
+fn reason(
+    mention: &Mention<'_>,
+    annotations: Option<&PodAnnotations>,
+    pod: &Pod,
+    context: &Context<'_>,
+) -> Option<&'static str> {
+    let Some(annotations) = annotations else {
+        return Some("may be bound, which annotations that cannot be read do not say, and is given to");
+    };
+    let of_catalog = || !matches!(context.catalog.binding(mention.secret, pod.namespace()), Ok(None));
+    let is_bound = annotations.bindings.contains_key(mention.secret) || (annotations.inject == Inject::Yes && of_catalog());
+    is_bound.then_some("gives a bound Secret to")
 }

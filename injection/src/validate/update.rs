@@ -72,10 +72,11 @@ fn changed_resources(pod: &Pod, before: &Value, after: &Value, context: &Context
 
 /// How much the volumes hold that the sidecar may write to.
 fn mebibytes_of_files(spec: &Value, sidecar: &Value) -> u32 {
+    let volumes: BTreeMap<&str, &Value> =
+        items(spec, "volumes").iter().map(|volume| (text(volume, "name"), volume)).collect();
     let written = items(sidecar, "volumeMounts").iter().filter(|mount| !says(mount, "readOnly"));
     let limits = written.filter_map(|mount| {
-        let named = |volume: &&Value| text(volume, "name") == text(mount, "name");
-        let volume = items(spec, "volumes").iter().find(named)?;
+        let volume = volumes.get(text(mount, "name"))?;
         text(at(volume, &["emptyDir"]), "sizeLimit").parse::<Quantity>().ok()
     });
     let mebibytes = limits.map(|limit| limit.units().div_ceil(1024 * 1024)).fold(0, u128::saturating_add);

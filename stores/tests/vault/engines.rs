@@ -35,6 +35,7 @@ async fn a_wrongly_declared_version_is_misconfigured_and_names_both() {
     vault.write("kv/data/app/db", json!({"data": {"password": "two"}})).await;
     vault.write("old/app/db", json!({"password": "one"})).await;
     for (declared, key, words) in [
+        (EngineVersion::V1, "kv/data/app/db", "is declared v1, but the mount answers as version 2"),
         (EngineVersion::V1, "kv/app/db", "declares version v1, and the engine that holds \"kv/app/db\" is v2"),
         (EngineVersion::V2, "old/app/db", "declares version v2, and the engine that holds \"old/app/db\" is v1"),
     ] {
