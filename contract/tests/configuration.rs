@@ -10,12 +10,14 @@ fn folder() -> PathBuf {
 }
 
 /// A golden file holds one variable a line, `NAME=value`, in the order in which they are written.
+#[cfg(test)]
 fn variables(path: &Path) -> Vec<(String, String)> {
     let text = std::fs::read_to_string(path).unwrap();
     let pair = |line: &str| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).unwrap();
     text.lines().map(pair).collect()
 }
 
+#[cfg(test)]
 fn golden_files() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder()).unwrap();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -45,6 +47,7 @@ fn variables_of_others_are_not_looked_at() {
 }
 
 /// Reads the Vault golden file with one variable changed.
+#[cfg(test)]
 fn refused(name: &str, change: impl Fn(&str) -> Option<String>) -> String {
     let mut all: BTreeMap<String, String> = variables(&folder().join("vault.env")).into_iter().collect();
     let changed = change(all.get(name).map(String::as_str).unwrap_or_default());

@@ -96,14 +96,13 @@ fn unused(annotations: &PodAnnotations, names: &BTreeSet<&str>) -> Vec<String> {
     let more = unused.len().saturating_sub(MOST_UNUSED);
     let more = (more > 0).then(|| format!("nothing in this Pod names {more} more Secrets that its annotations bind"));
     let told = unused.into_iter().take(MOST_UNUSED);
-    told
-        .map(|name| {
-            let key = format!("{}{name}", annotations::SECRET_PREFIX);
-            let hint = nearest(name.as_str(), names.iter().copied())
-                .map(|used| format!("; did you mean \"{used}\"?"))
-                .unwrap_or_default();
-            format!("{key}: nothing in this Pod names the Secret \"{name}\"{hint}")
-        })
-        .chain(more)
-        .collect()
+    told.map(|name| {
+        let key = format!("{}{name}", annotations::SECRET_PREFIX);
+        let hint = nearest(name.as_str(), names.iter().copied())
+            .map(|used| format!("; did you mean \"{used}\"?"))
+            .unwrap_or_default();
+        format!("{key}: nothing in this Pod names the Secret \"{name}\"{hint}")
+    })
+    .chain(more)
+    .collect()
 }

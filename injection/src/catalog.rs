@@ -19,7 +19,7 @@ pub(crate) use entry::{Entry, StoreContent, located};
 pub(crate) use selection::{Holds, Namespace};
 
 /// What is known of the cluster.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalog {
     namespaces: HashMap<String, BTreeMap<String, String>>,
     service_accounts: HashMap<String, HashMap<String, ServiceAccount>>,
@@ -80,7 +80,7 @@ pub enum WrongStore {
 }
 
 /// The objects of a pair of kinds: those of namespaces, and those of the cluster.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Tables<T> {
     namespaced: HashMap<String, BTreeMap<String, Entry<T>>>,
     cluster: BTreeMap<String, Entry<T>>,

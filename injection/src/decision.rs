@@ -250,8 +250,7 @@ fn moderate(pod: &Pod) -> Result<(), (RefusalReason, Problems)> {
 fn restored(pod: &Pod) -> Result<Option<(Pod, serde_json::Value)>, (RefusalReason, Problems)> {
     let tampered = |problems: Problems| (RefusalReason::Tampered, problems);
     let Some(restored) = restore::restore(pod.document()).map_err(tampered)? else { return Ok(None) };
-    let original =
-        Pod::new(restored.document, pod.namespace()).map_err(|problem| tampered(Problems::from(problem)))?;
+    let original = Pod::new(restored.document, pod.namespace()).map_err(|problem| tampered(Problems::from(problem)))?;
     // A forged sidecar may say of a small Pod that it was a large one.
     moderate(&original)?;
     Ok(Some((original, restored.sidecar)))

@@ -19,6 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The most keys of one Secret name of which a refusal says that they may not be mounted.
 const MOST_TOLD: usize = 10;
+/// The most of all Secret names together.
+const MOST_TOLD_OF_POD: usize = 100;
 
 /// One key of one store under one Secret name, which a Pod may mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,28 +212,36 @@ struct Inquiry<'a> {
 }
 
 impl Inquiry<'_> {
-    /// Asks for every key; what is refused is told of the first of them, and counted of the rest.
+    /// Asks policy about every key.
     fn ask_all(&self, keys: BTreeSet<(StoreOf<'_>, String)>, findings: &mut Findings) -> Vec<Grant> {
-        let mut grants = Vec::new();
-        let mut refused = 0_usize;
+        let (mut grants, mut denied) = (Vec::new(), Vec::new());
         for (store, key) in keys {
-            match self.ask(store, key, findings) {
-                Ok(grant) => grants.push(grant),
-                Err(denied) => {
-                    if refused < MOST_TOLD {
-                        findings.refuse(RefusalReason::Policy, self.problems(&denied));
-                    }
-                    refused += 1;
-                    findings.denied.push(denied);
-                }
+            let (secret, store_kind, store) = (self.name.clone(), store.kind, store.name.clone());
+            let request = self.request(store_kind, &store, &key);
+            let judgement = policy::judge(self.context.catalog, self.context.settings, &request);
+            findings.absent |= judgement.may_be_late();
+            match judgement {
+                Judgement::Granted { by } => grants.push(Grant { secret, store_kind, store, key, by }),
+                judgement => denied.push(Denied { secret, store_kind, store, key, judgement }),
             }
         }
-        let untold = refused.saturating_sub(MOST_TOLD);
-        if let Some(place) = self.place.filter(|_| untold > 0) {
-            let problem = Problem::new(&place.path, format!("must not be mounted for {untold} more of its keys"));
-            findings.refuse(RefusalReason::Policy, [problem.with_value(place.secret)]);
-        }
+        self.refuse(denied, findings);
         grants
+    }
+
+    /// Tells what was refused of the first keys, and counts the rest.
+    fn refuse(&self, denied: Vec<Denied>, findings: &mut Findings) {
+        let told = MOST_TOLD.min(MOST_TOLD_OF_POD.saturating_sub(findings.denied.len()));
+        for denied in denied.iter().take(told) {
+            findings.refuse(RefusalReason::Policy, self.problems(denied));
+        }
+        let untold = denied.len().saturating_sub(told);
+        if let Some(place) = self.place.filter(|_| untold > 0) {
+            let more = if told > 0 { " more" } else { "" };
+            let reason = format!("must not be mounted for {untold}{more} of its keys");
+            findings.refuse(RefusalReason::Policy, [Problem::new(&place.path, reason).with_value(place.secret)]);
+        }
+        findings.denied.extend(denied);
     }
 
     fn request<'a>(&'a self, store_kind: StoreKind, store: &'a StoreName, key: &'a str) -> Request<'a> {
@@ -242,17 +252,6 @@ impl Inquiry<'_> {
             store_kind,
             store: store.as_str(),
             key,
-        }
-    }
-
-    fn ask(&self, store: StoreOf<'_>, key: String, findings: &mut Findings) -> Result<Grant, Denied> {
-        let request = self.request(store.kind, store.name, &key);
-        let judgement = policy::judge(self.context.catalog, self.context.settings, &request);
-        findings.absent |= judgement.may_be_late();
-        let (secret, store_kind, store) = (self.name.clone(), store.kind, store.name.clone());
-        match judgement {
-            Judgement::Granted { by } => Ok(Grant { secret, store_kind, store, key, by }),
-            judgement => Err(Denied { secret, store_kind, store, key, judgement }),
         }
     }
 

@@ -12,6 +12,9 @@ use std::str::FromStr;
 pub struct Settings {
     /// The sidecar's image, by digest where the administrator says so.
     pub sidecar_image: String,
+    /// Other images that a created Pod's sidecar may have: those of the versions that inject at the same time, while one
+    /// takes the place of the other.
+    pub tolerated_images: BTreeSet<String>,
     /// When the kubelet pulls that image; without it, Kubernetes' default for the image's tag.
     pub sidecar_image_pull_policy: Option<PullPolicy>,
     /// The oldest version among the API server and the nodes.
@@ -37,6 +40,7 @@ impl Settings {
         let audiences = ["https://kubernetes.default.svc", "https://kubernetes.default.svc.cluster.local"];
         Self {
             sidecar_image: sidecar_image.into(),
+            tolerated_images: BTreeSet::new(),
             sidecar_image_pull_policy: None,
             kubernetes_version,
             api_server: "https://kubernetes.default.svc".to_owned(),

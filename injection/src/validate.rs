@@ -8,6 +8,7 @@ use crate::decision::{Context, Findings, Refusal};
 use crate::inject::document::{at, items, text};
 use crate::inject::restore;
 use crate::pod::Pod;
+use crate::requests::Grant;
 use alcove_contract::layout;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -28,6 +29,8 @@ pub struct Allowance {
     pub warnings: Vec<String>,
     /// Whether something was looked up and not found, so that a fresh look at the cluster may change the answer.
     pub absent: bool,
+    /// What a created Pod may mount, and by which rule.
+    pub grants: Vec<Grant>,
 }
 
 /// Judges the creation of `new`, or the change from `old` to `new`.
@@ -49,7 +52,7 @@ pub fn validate(old: Option<&Pod>, new: &Pod, context: &Context<'_>) -> Verdict 
 
 fn verdict(pod: &Pod, context: &Context<'_>, findings: Findings) -> Verdict {
     if findings.is_clean() {
-        return Verdict::Allow(Allowance { warnings: findings.warnings, absent: findings.absent });
+        return Verdict::Allow(Allowance { warnings: findings.warnings, absent: findings.absent, grants: Vec::new() });
     }
     Verdict::Deny(findings.into_refusal(pod, context))
 }

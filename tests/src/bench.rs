@@ -16,8 +16,9 @@ mod vault;
 use std::time::Duration;
 
 use alcove_tests::builds::Products;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::table::Table;
 
@@ -37,10 +38,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let (load, idle) = (Duration::from_secs(arguments.seconds), Duration::from_secs(arguments.idle));
     let mut table = Table::default();
     runtime.block_on(async {
-        admission::measure(&products.webhook, load, &mut table).await?;
-        injector::compare(&products.webhook, load, &mut table).await?;
-        sidecar::measure(&products.sidecar, idle, &mut table).await
+        // Whoever is interrupted ends what it has started: programs end when they are dropped, a node by its janitor.
+        tokio::select! {
+            measured = measure(&products, load, idle, &mut table) => measured,
+            interrupted = interrupted() => interrupted,
+        }
     })?;
     print!("{table}");
     Ok(())
+}
+
+async fn measure(products: &Products, load: Duration, idle: Duration, table: &mut Table) -> Result<()> {
+    admission::measure(&products.webhook, load, table).await?;
+    injector::compare(&products.webhook, load, table).await?;
+    sidecar::measure(&products.sidecar, idle, table).await
+}
+
+async fn interrupted() -> Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => bail!("interrupted"),
+        _ = terminate.recv() => bail!("terminated"),
+    }
 }

@@ -62,6 +62,7 @@ async fn change_role(setting: &Setting<'_>, change: Value) -> Result<()> {
         "audience": AUDIENCE,
         "token_policies": [name],
         "token_ttl": "1h",
+        "token_max_ttl": "2h",
     });
     for (field, value) in change.as_object().into_iter().flatten() {
         role[field] = value.clone();

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use alcove_injection::decision::Context;
 use alcove_injection::settings::Settings;
 use arc_swap::ArcSwap;
+use tokio::task::spawn_blocking;
 
 use crate::args::Webhook;
 use crate::cluster::Objects;
@@ -44,24 +45,28 @@ impl Admission {
     /// Answers a review.
     pub async fn review(&self, webhook: Webhook, review: Review) -> (Answer, Record) {
         let question = match Question::of(webhook, review) {
-            Ok(question) => question,
+            Ok(question) => Arc::new(question),
             Err(answered) => return *answered,
         };
-        let first = self.judge(&question);
+        let first = self.judge(&question).await;
         let Some(live) = self.live.as_ref().filter(|_| first.may_be_outdated()) else {
             return first.into_answer(&question);
         };
         match live.read(question.namespace()).await {
             // Even where the read brought nothing new: a watch may have, since the first look.
-            Outcome::Unchanged | Outcome::Changed => self.judge(&question).into_answer(&question),
+            Outcome::Unchanged | Outcome::Changed => self.judge(&question).await.into_answer(&question),
             Outcome::Failed => first.or_unavailable().into_answer(&question),
         }
     }
 
-    fn judge(&self, question: &Question) -> Judgement {
-        let settings = self.settings.load();
-        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
-        Judgement::of(question, &Context { catalog: objects.catalog(), settings: &settings })
+    /// Judges by what is known now, and beside the threads that serve: those would stand still for as long as a large Pod
+    /// takes. Nothing is locked meanwhile, as [`View`] says.
+    async fn judge(&self, question: &Arc<Question>) -> Judgement {
+        let (question, settings) = (Arc::clone(question), self.settings.load_full());
+        let catalog = Arc::clone(self.objects.read().unwrap_or_else(PoisonError::into_inner).catalog());
+        let judged =
+            spawn_blocking(move || Judgement::of(&question, &Context { catalog: &catalog, settings: &settings }));
+        judged.await.unwrap_or_else(|error| Judgement::broken(&error))
     }
 }
 

@@ -224,7 +224,11 @@ pub struct SettingsArgs {
     /// Image of the injected sidecar; by digest in production.
     #[arg(long, env = "ALCOVE_SIDECAR_IMAGE", default_value = SIDECAR_IMAGE, value_name = "IMAGE")]
     pub sidecar_image: String,
-    /// When nodes pull that image; Kubernetes decides if not said.
+    /// Another image that the sidecar of a new Pod may have, such as the one of the version that is being replaced; may
+    /// be given several times.
+    #[arg(long, env = "ALCOVE_ALSO_ACCEPT_SIDECAR_IMAGE", value_name = "IMAGE", value_delimiter = ',')]
+    pub also_accept_sidecar_image: Vec<String>,
+    /// When nodes pull the image of the sidecar; Kubernetes decides if not said.
     #[arg(long, env = "ALCOVE_SIDECAR_IMAGE_PULL_POLICY", value_name = "POLICY", value_parser = settings::word::<PullPolicy>)]
     pub sidecar_image_pull_policy: Option<PullPolicy>,
     /// Resources of the sidecar where a Pod does not say, as YAML.
@@ -242,7 +246,8 @@ pub struct SettingsArgs {
     /// Oldest Kubernetes version of server and nodes; in a cluster it is found out if not said, else 1.37.
     #[arg(long, env = "ALCOVE_KUBERNETES_VERSION", value_name = "VERSION", value_parser = settings::word::<KubernetesVersion>)]
     pub kubernetes_version: Option<KubernetesVersion>,
-    /// Audiences that the API server accepts and no tenant's store may be sent; its defaults if not said.
+    /// Audiences that the API server accepts and no tenant's store may be sent; if not said, its defaults and, in a Pod,
+    /// those of the webhook's own ServiceAccount token.
     #[arg(long, env = "ALCOVE_API_AUDIENCES", value_name = "AUDIENCE", value_delimiter = ',')]
     pub api_audiences: Vec<String>,
     /// Address of the API server for stores that are Kubernetes; the Service's own if not said.

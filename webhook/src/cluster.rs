@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::objects::{Kind, View};
 
+pub mod audiences;
 pub mod live;
 #[cfg(test)]
 pub(crate) mod mock;
@@ -74,10 +75,14 @@ fn resource(kind: Kind) -> ApiResource {
     }
 }
 
+/// Versions are numbers that count up; one that is not says nothing about what is newer.
+fn version(text: Option<&str>) -> u64 {
+    text.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
 /// An object as a document, and its version.
 fn document(resource: &ApiResource, mut object: DynamicObject) -> (Value, u64) {
-    // Versions are numbers that count up; one that is not says nothing about what is newer.
-    let version = object.metadata.resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let version = version(object.metadata.resource_version.as_deref());
     // The items of a list of built-in kinds do not say what they are.
     object.types = Some(TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() });
     object.metadata.managed_fields = None;

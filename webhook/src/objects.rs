@@ -12,7 +12,7 @@ use serde_json::Value;
 
 mod view;
 
-pub use view::View;
+pub use view::{List, Part, View};
 
 /// The kinds that reviews depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

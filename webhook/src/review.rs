@@ -50,9 +50,10 @@ pub enum Operation {
 pub enum Target {
     /// A Pod.
     Pod,
-    /// The ephemeral containers of a Pod.
-    EphemeralContainers,
-    /// Anything else, such as the status of a Pod.
+    /// A part of a Pod that has a door of its own, through which more than that part may be changed: the status brings
+    /// annotations along, and a change of the resources the containers.
+    Subresource,
+    /// Anything else, such as the log of a Pod.
     Other,
 }
 
@@ -201,7 +202,7 @@ fn target(request: &Map<String, Value>) -> Result<Target, Missing> {
     match name {
         (_, "", _) => Err(Missing::Resource),
         ("", "pods", "") => Ok(Target::Pod),
-        ("", "pods", "ephemeralcontainers") => Ok(Target::EphemeralContainers),
+        ("", "pods", "ephemeralcontainers" | "resize" | "status") => Ok(Target::Subresource),
         _ => Ok(Target::Other),
     }
 }

@@ -16,7 +16,7 @@ use crate::args::{ListenArgs, ServeArgs};
 use crate::certificates::{self, Presented};
 use crate::cluster::live::Live;
 use crate::cluster::watch::Watch;
-use crate::cluster::{self, Objects, version};
+use crate::cluster::{self, Objects, audiences, version};
 use crate::files;
 use crate::metrics::Metrics;
 use crate::objects::Kind;
@@ -31,6 +31,8 @@ mod signals;
 
 /// How many threads serve at most: reviews are short, and each thread costs memory.
 const THREADS: usize = 4;
+/// How many reviews are judged at once: many more than the processors, so that a few slow ones delay nobody.
+const JUDGING_THREADS: usize = 16;
 
 /// The runtime that serves.
 ///
@@ -39,7 +41,7 @@ const THREADS: usize = 4;
 /// The system gives no threads.
 pub fn runtime() -> std::io::Result<Runtime> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
-    Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+    Builder::new_multi_thread().worker_threads(threads).max_blocking_threads(JUDGING_THREADS).enable_all().build()
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -175,7 +177,11 @@ async fn in_cluster(arguments: &ServeArgs, process: &Process) -> anyhow::Result<
         let watch = Watch::new(kind, Arc::clone(&objects), condition, Arc::clone(&process.metrics));
         process.spawn(watch.run(client.clone()));
     }
-    let settings = Arc::new(ArcSwap::from_pointee(arguments.settings.settings()));
+    let mut settings = arguments.settings.settings();
+    if arguments.settings.api_audiences.is_empty() {
+        audiences::protect(&mut settings);
+    }
+    let settings = Arc::new(ArcSwap::from_pointee(settings));
     if arguments.settings.kubernetes_version.is_none() {
         let condition = process.readiness.condition("version of Kubernetes");
         process.spawn(version::follow(client.clone(), Arc::clone(&settings), condition));

@@ -30,8 +30,12 @@ use body::{BodyError, Memory};
 /// How many bytes a review may have: twice the largest request that an API server accepts, as an UPDATE carries two
 /// objects, and some.
 pub const LONGEST_BODY: usize = 8 * 1024 * 1024;
-/// How much memory the bodies of all requests may take at once.
-const BODIES: usize = 64 * 1024 * 1024;
+/// How many values the document of a review may have: several times what the largest Pods have, whose size counts twice
+/// in an UPDATE.
+const MOST_VALUES: usize = 300_000;
+/// How much memory the bodies of all requests, and the documents that become of them, may take at once; more than any
+/// single body of [`LONGEST_BODY`] with [`MOST_VALUES`], so that each is answered when it comes alone.
+const BODIES: usize = 128 * 1024 * 1024;
 /// How long a client may take to send a body; the API server waits no longer for the answer.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -183,6 +187,7 @@ impl Rejection {
         match self {
             Self::ContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type"),
             Self::Body(BodyError::TooLong) => (StatusCode::PAYLOAD_TOO_LARGE, "too-long"),
+            Self::Body(BodyError::TooManyValues) => (StatusCode::PAYLOAD_TOO_LARGE, "too-many-values"),
             Self::Body(BodyError::TooSlow) => (StatusCode::REQUEST_TIMEOUT, "too-slow"),
             Self::Body(BodyError::Broken) => (StatusCode::BAD_REQUEST, "broken"),
             Self::Body(BodyError::NoMemory) => (StatusCode::TOO_MANY_REQUESTS, "no-memory"),

@@ -1,11 +1,13 @@
 //! What the author of an injected Pod should know, though nothing is wrong.
 
 use crate::bindings::BoundSecrets;
-use crate::inject::document::{at, says};
+use crate::inject::document::{at, items, says, text};
 use crate::inject::{sub_path, user};
 use crate::places::{Mention, Place};
 use crate::pod::{Container, Pod};
-use std::collections::BTreeSet;
+use alcove_contract::name::SecretName;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Included, Unbounded};
 
 /// What the author of an injected Pod should know.
 pub(super) fn warnings(pod: &Pod, mentions: &[Mention<'_>], bound: &BoundSecrets<'_>) -> Vec<String> {
@@ -42,17 +44,20 @@ pub(super) fn precedence(pod: &Pod, bound: &BoundSecrets<'_>) -> Vec<String> {
 }
 
 fn undecided(container: Container<'_>, bound: &BoundSecrets<'_>) -> Option<String> {
-    let prefixes = container.env_from().map(|source| text(source, "prefix"));
-    let prefixes: BTreeSet<&str> = prefixes.collect();
-    let expanded = container.env().filter_map(|variable| {
-        let reference = at(variable, &["valueFrom", "secretKeyRef"]);
-        let (name, key) = (text(variable, "name"), text(reference, "key"));
-        let prefix = name.strip_suffix(key)?;
-        bound.get(text(reference, "name")).map(|(secret, _)| (name, prefix, secret))
-    });
-    // Another source may hold a variable of this name if its prefix is a beginning of it.
-    let shared = |name: &str| (0..=name.len()).any(|end| name.get(..end).is_some_and(|start| prefixes.contains(start)));
-    let (variable, _, secret) = expanded.into_iter().find(|(name, ..)| shared(name))?;
+    let expanded: BTreeMap<&str, &SecretName> = items(container.document, "env")
+        .iter()
+        .filter_map(|variable| {
+            let reference = at(variable, &["valueFrom", "secretKeyRef"]);
+            let (secret, _) = bound.get(text(reference, "name"))?;
+            let name = text(variable, "name");
+            name.ends_with(text(reference, "key")).then_some((name, secret))
+        })
+        .collect();
+    let mut prefixes = items(container.document, "envFrom").iter().map(|source| text(source, "prefix"));
+    let (variable, secret) = prefixes.find_map(|prefix| {
+        let first = expanded.range::<str, _>((Included(prefix), Unbounded)).next();
+        first.filter(|(name, _)| name.starts_with(prefix))
+    })?;
     Some(format!(
         "container \"{}\": if a source under envFrom holds \"{variable}\", too, the bound Secret \"{secret}\" wins, \
          even over one that another webhook has put behind it",

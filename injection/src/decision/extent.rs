@@ -2,22 +2,27 @@
 //!
 //! A review is answered for all Pods of a cluster. One that was made to be expensive must not hold up the others.
 
-use crate::inject::document::{at, items};
+use crate::inject::document::{at, items, text};
 use crate::places::mentions;
 use crate::pod::Pod;
 use alcove_contract::{Problem, Problems};
 use serde_json::Value;
 
 /// The most places that name a Secret.
-pub(crate) const MOST_MENTIONS: usize = 2_000;
+const MOST_MENTIONS: usize = 2_000;
 /// The most mounts of all containers.
-pub(crate) const MOST_MOUNTS: usize = 2_000;
+const MOST_MOUNTS: usize = 2_000;
 /// The most `items` of all volumes.
-pub(crate) const MOST_ITEMS: usize = 2_000;
+const MOST_ITEMS: usize = 2_000;
 /// The most volumes.
-pub(crate) const MOST_VOLUMES: usize = 1_000;
+const MOST_VOLUMES: usize = 1_000;
 /// The most containers of all kinds.
-pub(crate) const MOST_CONTAINERS: usize = 1_000;
+const MOST_CONTAINERS: usize = 1_000;
+
+/// The longest name, in bytes: what Kubernetes takes at most.
+const LONGEST_NAME: usize = 253;
+/// The longest path of a mount, in bytes: what the kernel takes at most.
+const LONGEST_PATH: usize = 4096;
 
 /// Everything that a Pod has more of than Alcove looks at.
 pub(crate) fn excesses(pod: &Pod) -> Problems {
@@ -30,12 +35,38 @@ pub(crate) fn excesses(pod: &Pod) -> Problems {
         ("containers", pod.containers().count(), MOST_CONTAINERS),
     ];
     let excesses = counts.into_iter().filter(|(_, count, most)| count > most);
-    excesses
-        .map(|(what, count, most)| {
-            Problem::new("spec", format!("has {count} {what}, and Alcove serves no Pod with more than {most}"))
-                .with_remedy("split the Pod, or leave Alcove's annotations away")
-        })
-        .collect()
+    let excesses = excesses.map(|(what, count, most)| {
+        Problem::new("spec", format!("has {count} {what}, and Alcove serves no Pod with more than {most}"))
+            .with_remedy("split the Pod, or leave Alcove's annotations away")
+    });
+    excesses.chain(too_long(pod)).collect()
+}
+
+/// Names and paths longer than there can be: problems repeat them at every place.
+fn too_long(pod: &Pod) -> Vec<Problem> {
+    let (metadata, spec) = (at(pod.document(), &["metadata"]), at(pod.document(), &["spec"]));
+    let mut problems = Vec::new();
+    let mut check = |place: &str, parent: &Value, field: &str, most: usize| {
+        let length = text(parent, field).len();
+        if length > most {
+            let reason = format!("has {length} bytes, and none may have more than {most}");
+            problems.push(Problem::new(format!("{place}.{field}"), reason));
+        }
+    };
+    check("metadata", metadata, "name", LONGEST_NAME);
+    check("metadata", metadata, "generateName", LONGEST_NAME);
+    check("spec", spec, "serviceAccountName", LONGEST_NAME);
+    check("spec", spec, "serviceAccount", LONGEST_NAME);
+    for (index, volume) in items(spec, "volumes").iter().enumerate() {
+        check(&format!("spec.volumes[{index}]"), volume, "name", LONGEST_NAME);
+    }
+    for container in pod.containers() {
+        check(&container.path(), container.document, "name", LONGEST_NAME);
+        for (index, mount) in items(container.document, "volumeMounts").iter().enumerate() {
+            check(&format!("{}.volumeMounts[{index}]", container.path()), mount, "mountPath", LONGEST_PATH);
+        }
+    }
+    problems
 }
 
 /// How many items the sources of a volume have, whatever their kind.

@@ -76,5 +76,7 @@ fn problem(named: Named<'_>, name: &SecretName, binding: &Binding, is_sought: bo
         Some(candidate) => format!("did you mean \"{candidate}\"?"),
         None => format!("its keys are: {}", listed(&known)),
     };
-    Problem::new(named.place, format!("is not a key of the Secret \"{name}\"")).with_value(named.key).with_remedy(remedy)
+    Problem::new(named.place, format!("is not a key of the Secret \"{name}\""))
+        .with_value(named.key)
+        .with_remedy(remedy)
 }

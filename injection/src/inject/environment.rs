@@ -25,8 +25,10 @@ pub(crate) const MOST_VARIABLES: usize = 8192;
 /// limits, lists those of a container.
 pub(crate) const MOST_BYTES: usize = 128 * 1024;
 
-/// The most references of a binding that a problem lists.
+/// The most references or sources that problems list.
 const MOST_LISTED: usize = 10;
+/// The longest list of references that a problem repeats, in bytes.
+const LONGEST_LIST: usize = 1024;
 
 /// What may still come out of `envFrom` in a Pod.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +51,8 @@ impl Room {
             count += 1;
             bytes = bytes.saturating_add(prefix.len()).saturating_add(key.as_str().len());
         }
-        let refused = |reason: String| Problem::new(place, reason).with_remedy("name the keys that are needed under env");
+        let refused =
+            |reason: String| Problem::new(place, reason).with_remedy("name the keys that are needed under env");
         let variables = self
             .variables
             .checked_sub(count)
@@ -115,6 +118,7 @@ impl<'a> Environment<'a> {
         let mut staying = Vec::new();
         let mut variables: Vec<Value> = Vec::new();
         let mut names = BTreeSet::new();
+        let mut told = 0_usize;
         for (index, source) in sources.iter().enumerate() {
             let place = format!("{}.envFrom[{index}]", self.place);
             let reference = at(source, &["secretRef"]);
@@ -124,7 +128,9 @@ impl<'a> Environment<'a> {
                 names.extend(expanded.iter().map(|variable| text(variable, "name").to_owned()));
                 variables.extend(expanded);
             } else {
-                self.problems.extend(overruled(source, &names, &place));
+                let overruled = overruled(source, &names, &place);
+                told += usize::from(overruled.is_some());
+                self.problems.extend(overruled.filter(|_| told <= MOST_LISTED));
                 staying.push(source.clone());
             }
         }
@@ -190,12 +196,13 @@ impl<'a> Environment<'a> {
 fn unknown_keys(name: &SecretName, binding: &Binding, place: &str) -> Problem {
     let sources: Vec<String> =
         binding.data_from.iter().take(MOST_LISTED).map(|reference| format!("\"{reference}\"")).collect();
-    let more = if binding.data_from.len() > MOST_LISTED { ", …" } else { "" };
+    let sources =
+        Some(sources.join(", ")).filter(|text| binding.data_from.len() <= MOST_LISTED && text.len() <= LONGEST_LIST);
+    let sources = sources.as_deref().unwrap_or("…");
     let reason =
         "needs the names of the Secret's keys when the Pod is created, and its binding leaves them to the store";
     Problem::new(format!("{place}.secretRef.name"), reason).with_value(name.as_str()).with_remedy(format!(
-        "list them in the binding: {{dataFrom: [{}{more}], keys: [<key>, …]}}, or name each under data",
-        sources.join(", ")
+        "list them in the binding: {{dataFrom: [{sources}], keys: [<key>, …]}}, or name each under data"
     ))
 }
 
@@ -274,9 +281,15 @@ mod tests {
         let room = |variables, bytes| Room { variables, bytes };
         assert!(rewritten(&container, room(4, "X_aX_bY_aY_b".len())).1.is_ok());
         let problems = rewritten(&container, room(3, MOST_BYTES)).1.unwrap_err().to_string();
-        assert!(problems.starts_with("spec.containers[0].envFrom[1]: brings this Pod to more than 8192 va"), "{problems}");
+        assert!(
+            problems.starts_with("spec.containers[0].envFrom[1]: brings this Pod to more than 8192 va"),
+            "{problems}"
+        );
         let problems = rewritten(&container, room(MOST_VARIABLES, 11)).1.unwrap_err().to_string();
-        assert!(problems.starts_with("spec.containers[0].envFrom[1]: brings this Pod to more than 131072"), "{problems}");
+        assert!(
+            problems.starts_with("spec.containers[0].envFrom[1]: brings this Pod to more than 131072"),
+            "{problems}"
+        );
     }
 
     #[test]

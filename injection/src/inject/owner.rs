@@ -22,11 +22,11 @@ pub(crate) fn problems(spec: &Value, volumes: &Volumes, sidecar: i64) -> Problem
 
 fn problem(place: String, user: i64, sidecar: i64) -> Problem {
     let reason = format!(
-        "cannot own a file with a bound Secret beside it: Alcove cannot give files to another user than the sidecar's, \
-         which is {sidecar} here"
+        "cannot own files of a volume with a bound Secret: Alcove can give them to the sidecar's user only, which is \
+         {sidecar} here"
     );
     Problem::new(place, reason).with_value(user.to_string()).with_remedy(format!(
-        "leave it away, or state runAsUser: {user} for all containers that mount the volume: then the sidecar has it, too"
+        "leave it away, or state runAsUser: {user} for all containers that mount the volume: the sidecar follows them"
     ))
 }
 

@@ -134,8 +134,9 @@ fn restore_volume(
                     SourceConfiguration::Secret(secret) => {
                         restored.push(json!({"secret": secret_source(secret, "name")}));
                     }
-                    SourceConfiguration::Mirror(mirror) => restored
-                        .extend(mirrors.remove(&mirror.path).ok_or_else(|| lost(configuration, &mirror.path))?),
+                    SourceConfiguration::Mirror(mirror) => {
+                        restored.extend(mirrors.remove(&mirror.path).ok_or_else(|| lost(configuration, &mirror.path))?);
+                    }
                 }
             }
             ("projected", json!({"sources": restored, "defaultMode": default_mode}))
@@ -260,5 +261,49 @@ mod tests {
         assert!(is_memory(&json!({"name": "v", "emptyDir": {}, "fromTheFuture": 1})));
         assert!(is_memory(&json!({"name": "v"})), "an API server makes an emptyDir of it");
         assert!(!is_memory(&json!({"name": "v", "persistentVolumeClaim": {"claimName": "data"}})));
+    }
+
+    #[test]
+    fn what_a_forged_sidecar_names_twice_is_restored_once() {
+        let path = "/alcove/mirrors/v/0";
+        let mirror = json!({"mirror": {"path": path}});
+        let secret = json!({"secret": {"name": "db"}});
+        let volume = |sources: Value| -> Vec<VolumeConfiguration> {
+            let volume = json!({"name": "v", "path": "/alcove/volumes/v", "defaultMode": 420, "sources": sources});
+            serde_json::from_value(json!([volume])).unwrap()
+        };
+        let spec = || {
+            json!({"volumes": [
+                {"name": "v", "emptyDir": {}},
+                {"name": "v", "emptyDir": {}},
+                {"name": "alcove-mirror-0", "projected": {"sources": [{"configMap": {"name": "c"}}]}},
+            ]})
+        };
+        let mounted = |paths: &[&str]| {
+            let mounts = paths.iter().map(|path| json!({"name": "alcove-mirror-0", "mountPath": path}));
+            json!({"volumeMounts": mounts.collect::<Value>()})
+        };
+
+        let mut once = spec();
+        assert!(volumes(&mut once, &volume(json!([mirror, secret])), &mounted(&[path])).is_empty());
+        let sources = json!([{"configMap": {"name": "c"}}, {"secret": {"name": "db"}}]);
+        assert_eq!(once["volumes"][0]["projected"]["sources"], sources);
+        assert_eq!(once["volumes"][1], json!({"name": "v", "emptyDir": {}}), "the second volume of the name");
+        assert_eq!(once["volumes"].as_array().unwrap().len(), 2);
+
+        let twice = volumes(&mut spec(), &volume(json!([mirror, mirror])), &mounted(&[path]));
+        assert!(twice.to_string().contains("(/alcove/mirrors/v/0) is gone"), "{twice}");
+        let elsewhere = volumes(&mut spec(), &volume(json!([mirror, secret])), &mounted(&["/other", path]));
+        assert!(elsewhere.to_string().contains("is gone"), "{elsewhere}");
+    }
+
+    #[test]
+    fn the_variables_of_a_second_container_of_the_name_are_not_restored() {
+        let variable = json!({"name": "X", "valueFrom": {"fileKeyRef": {"volumeName": "alcove-env", "key": "k"}}});
+        let container = json!({"name": "app", "env": [variable]});
+        let mut spec = json!({"containers": [container, container]});
+        environments(&mut spec, &[environment(&[("k", "X", "db")])]);
+        assert_eq!(spec["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"]["name"], "db");
+        assert_eq!(spec["containers"][1], container);
     }
 }

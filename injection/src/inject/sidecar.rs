@@ -180,3 +180,28 @@ fn writable(name: &str, path: &str) -> Value {
 fn read_only(name: &str, path: &str) -> Value {
     json!({"name": name, "mountPath": path, "readOnly": true})
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sidecars_own_paths_are_known_in_every_spelling() {
+        let own = [
+            "alcove-sidecar",
+            "//alcove/identity",
+            "/x/../alcove/identity",
+            "/",
+            ".",
+            "/var/run",
+            "/etc/ssl/",
+            "/./proc",
+        ];
+        for path in own {
+            assert!(is_own_path(path), "{path}");
+        }
+        for other in ["/opt/proxy", "/alcove-proxy", "/var/run/secrets/tokens", "/etcd", "/alcove/../opt"] {
+            assert!(!is_own_path(other), "{other}");
+        }
+    }
+}

@@ -224,22 +224,13 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn secret_volume(
-        &self,
-        volume: &Value,
-        name: &SecretName,
-    ) -> Result<(Mode, Vec<SourceConfiguration>), Problems> {
+    fn secret_volume(&self, volume: &Value, name: &SecretName) -> Result<(Mode, Vec<SourceConfiguration>), Problems> {
         let default_mode = self.mode(volume, "defaultMode", "secret.defaultMode")?.unwrap_or(Mode::DEFAULT);
         let source = self.source(volume, name, "secret")?;
         Ok((default_mode, vec![SourceConfiguration::Secret(source)]))
     }
 
-    fn source(
-        &self,
-        source: &Value,
-        name: &SecretName,
-        place: &str,
-    ) -> Result<SecretSource, Problems> {
+    fn source(&self, source: &Value, name: &SecretName, place: &str) -> Result<SecretSource, Problems> {
         let mut problems = Problems::none();
         let mut read = Vec::new();
         for (index, item) in items(source, "items").iter().enumerate() {

@@ -3,7 +3,7 @@
 use super::{Judgement, Request};
 use crate::places::{Mention, Place};
 use crate::pod::{Pod, text};
-use alcove_contract::{Problem, Problems};
+use alcove_contract::{Problem, Problems, listed};
 
 /// A request that was not granted, and the mention in the Pod that it comes from.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +54,8 @@ impl Refused<'_> {
         let mounts = |mount| volume.is_some() && text(Some(mount), "name") == volume;
         let receivers = self.pod.containers().filter(|container| container.volume_mounts().any(mounts));
         let names: Vec<_> = receivers.map(|container| format!("{} \"{}\"", container.kind, container.name)).collect();
-        if names.is_empty() { "no container".to_owned() } else { names.join(", ") }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        if names.is_empty() { "no container".to_owned() } else { listed(&names) }
     }
 
     fn volume(&self) -> Option<&str> {

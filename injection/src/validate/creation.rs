@@ -1,10 +1,11 @@
 //! A created Pod: it must be what Alcove makes of it, field by field, whoever has touched it since.
 
-use super::Verdict;
+use super::{Allowance, Verdict};
 use crate::decision::{Context, Decision, Findings, RefusalReason, decide, reserved};
-use crate::inject::document::{at, items, text};
+use crate::inject::document::{at, items, set, text};
 use crate::inject::{is_own_path, position};
 use crate::pod::{ContainerKind, Pod};
+use crate::settings::Settings;
 use alcove_contract::annotations::{self, PodAnnotations};
 use alcove_contract::{Problem, Problems, layout};
 use json_patch::PatchOperation;
@@ -12,7 +13,8 @@ use serde_json::Value;
 
 pub(super) fn validate(pod: &Pod, context: &Context<'_>) -> Verdict {
     let mut findings = Findings::default();
-    let normal = match Pod::new(normalized(pod.document()), pod.namespace()) {
+    let mut grants = Vec::new();
+    let normal = match Pod::new(normalized(pod.document(), context.settings), pod.namespace()) {
         Ok(normal) => normal,
         Err(problem) => {
             findings.refuse(RefusalReason::Invalid, [problem]);
@@ -36,14 +38,18 @@ pub(super) fn validate(pod: &Pod, context: &Context<'_>) -> Verdict {
             findings.refuse(RefusalReason::Unsupported, missing_predecessor(pod));
             findings.refuse(RefusalReason::Unsupported, premature(pod));
             findings.refuse(RefusalReason::Unsupported, overtaken(pod));
+            grants = plan.grants;
         }
     }
-    super::verdict(pod, context, findings)
+    match super::verdict(pod, context, findings) {
+        Verdict::Allow(allowance) => Verdict::Allow(Allowance { grants, ..allowance }),
+        denied @ Verdict::Deny(_) => denied,
+    }
 }
 
 /// The Pod without what other webhooks may rightly add after Alcove: containers in front of the sidecar, and variables and
-/// mounts of the sidecar that do not concern it.
-fn normalized(document: &Value) -> Value {
+/// mounts of the sidecar that do not concern it. An image that is tolerated counts as the one of today.
+fn normalized(document: &Value, settings: &Settings) -> Value {
     let mut document = document.clone();
     let annotations = annotations_of(&document);
     if let Some(Value::Array(containers)) = document.pointer_mut("/spec/initContainers")
@@ -51,6 +57,9 @@ fn normalized(document: &Value) -> Value {
     {
         let mut sidecar = containers.remove(index);
         tolerate(&mut sidecar);
+        if settings.tolerated_images.contains(text(&sidecar, "image")) {
+            set(&mut sidecar, "image", settings.sidecar_image.as_str().into());
+        }
         let spec = serde_json::json!({"initContainers": containers});
         let position = position::after(&spec, &annotations).unwrap_or_default();
         containers.insert(position.min(containers.len()), sidecar);
@@ -112,8 +121,9 @@ fn difference(operation: &PatchOperation) -> Option<Problem> {
         _ => "is not what Alcove has written",
     };
     Some(
-        Problem::new(place, reason)
-            .with_remedy("apply again; if it stays, let the webhook that changed it come before Alcove, or leave it alone"),
+        Problem::new(place, reason).with_remedy(
+            "apply again; if it stays, let the webhook that changed it come before Alcove, or leave it alone",
+        ),
     )
 }
 
@@ -156,9 +166,12 @@ fn premature(pod: &Pod) -> Option<Problem> {
     let sidecar = containers.iter().position(is_sidecar)?;
     let named = containers.iter().position(|container| text(container, "name") == after.as_str())?;
     (sidecar < named).then(|| {
-        Problem::new(format!("spec.initContainers[{sidecar}].name"), format!("stands before \"{after}\", which {} puts in front of it", annotations::AFTER))
-            .with_value(layout::CONTAINER)
-            .with_remedy("apply again; if it stays, let the webhook that adds or moves that container come before Alcove")
+        Problem::new(
+            format!("spec.initContainers[{sidecar}].name"),
+            format!("stands before \"{after}\", which {} puts in front of it", annotations::AFTER),
+        )
+        .with_value(layout::CONTAINER)
+        .with_remedy("apply again; if it stays, let the webhook that adds or moves that container come before Alcove")
     })
 }
 

@@ -61,11 +61,9 @@ fn refuse_mentions(pod: &Pod, added: &BTreeSet<&str>, context: &Context<'_>, fin
     for mention in places::mentions(pod) {
         let Some((ContainerKind::Ephemeral, name)) = mention.container else { continue };
         if added.contains(name) {
-            let reason = reason(&mention, annotations.as_ref(), pod, context);
-            let problem = |reason: &str| {
-                let reason = format!("{reason} the ephemeral container \"{name}\"");
-                Problem::new(&mention.path, reason).with_value(mention.secret).with_remedy(REMEDY)
-            };
+            let reason = reason(&mention, name, annotations.as_ref(), pod, context);
+            let problem =
+                |reason: String| Problem::new(&mention.path, reason).with_value(mention.secret).with_remedy(REMEDY);
             findings.refuse(RefusalReason::Policy, reason.map(problem));
         }
     }
@@ -74,14 +72,19 @@ fn refuse_mentions(pod: &Pod, added: &BTreeSet<&str>, context: &Context<'_>, fin
 /// Why a Secret may not be given to an ephemeral container, if it is bound or may be.
 fn reason(
     mention: &Mention<'_>,
+    container: &str,
     annotations: Option<&PodAnnotations>,
     pod: &Pod,
     context: &Context<'_>,
-) -> Option<&'static str> {
+) -> Option<String> {
     let Some(annotations) = annotations else {
-        return Some("may be bound, which annotations that cannot be read do not say, and is given to");
+        return Some(format!(
+            "is given to the ephemeral container \"{container}\" and may be a bound Secret: the annotations of this Pod \
+             cannot be read"
+        ));
     };
     let of_catalog = || !matches!(context.catalog.binding(mention.secret, pod.namespace()), Ok(None));
-    let is_bound = annotations.bindings.contains_key(mention.secret) || (annotations.inject == Inject::Yes && of_catalog());
-    is_bound.then_some("gives a bound Secret to")
+    let is_bound =
+        annotations.bindings.contains_key(mention.secret) || (annotations.inject == Inject::Yes && of_catalog());
+    is_bound.then(|| format!("gives a bound Secret to the ephemeral container \"{container}\""))
 }

@@ -8,7 +8,7 @@
 //! | `patch.json`, `patched.yaml` | what becomes of the Pod |
 //! | `refusal.txt`, `skip.txt`, `warnings.txt` | what its author is told |
 //! | `between.json` | what another webhook does to the patched Pod: a JSON patch |
-//! | `again.json`, `again.yaml` | what the second call makes of that |
+//! | `again.json`, `again.yaml`, `again.txt` | what the second call makes of that, and the warnings with it |
 //! | `final.json` → `verdict.txt` | what other webhooks do last, and what the validating side says |
 //! | `update.json` → `verdict.txt` | what somebody does to the running Pod, and what the validating side says |
 //!
@@ -43,7 +43,7 @@ struct Case {
 }
 
 /// The files that hold what is expected.
-const EXPECTED: [&str; 8] = [
+const EXPECTED: [&str; 9] = [
     "patch.json",
     "patched.yaml",
     "refusal.txt",
@@ -51,6 +51,7 @@ const EXPECTED: [&str; 8] = [
     "warnings.txt",
     "again.json",
     "again.yaml",
+    "again.txt",
     "verdict.txt",
 ];
 
@@ -72,6 +73,7 @@ impl Case {
             Decision::Skip(skip) => {
                 self.expect("skip.txt", &format!("{}\n", skip.reason.as_str()));
                 self.warned(&skip.warnings);
+                self.left_alone(&pod);
                 self.judged(&pod);
             }
             Decision::Deny(refusal) => {
@@ -109,6 +111,9 @@ impl Case {
                 let again = patched(&changed, &serde_json::to_value(&plan.patch).unwrap());
                 self.expect("again.json", &pretty(&plan.patch));
                 self.expect("again.yaml", &yaml(&again));
+                if !plan.warnings.is_empty() {
+                    self.expect("again.txt", &format!("{}\n", plan.warnings.join("\n")));
+                }
                 self.settled(&again);
             }
             Decision::Skip(skip) => self.expect("skip.txt", &format!("{}\n", skip.reason.as_str())),
@@ -124,9 +129,15 @@ impl Case {
             Decision::Skip(skip) if skip.reason == Reason::NothingBound => {}
             other => self.failures.push(format!("{folder}: the second call is not content: {other:?}")),
         }
+        self.left_alone(patched);
+    }
+
+    /// What nobody has changed since is admitted.
+    fn left_alone(&mut self, document: &Value) {
         let is_last = ["between.json", "final.json"].iter().all(|name| !self.folder.join(name).exists());
-        if let (true, Verdict::Deny(refusal)) = (is_last, self.validate(None, patched)) {
-            self.failures.push(format!("{folder}: the validating side refuses what Alcove made: {refusal}"));
+        if let (true, Verdict::Deny(refusal)) = (is_last, self.validate(None, document)) {
+            let folder = self.folder.display();
+            self.failures.push(format!("{folder}: the validating side refuses what Alcove has left: {refusal}"));
         }
     }
 

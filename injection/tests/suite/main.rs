@@ -1,8 +1,11 @@
-//! What becomes of whole Pods: golden cases that a user can read, and properties of generated Pods.
+//! What becomes of whole Pods: golden cases that a user can read, properties of generated Pods, and Pods
+//! that were made to be expensive.
 
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod properties;

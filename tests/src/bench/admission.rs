@@ -83,7 +83,9 @@ pub(super) async fn typical(program: &Path) -> Result<Server> {
 async fn start(program: &Path, scope: Scope, objects: usize) -> Result<(Server, String)> {
     let (place, observed) = (Place::prepare()?, server::free_port()?);
     let resources = place.directory().join("resources");
-    process::write(&resources.join("resources.yaml"), fixtures::resources(scope, objects))?;
+    for (index, file) in fixtures::resources(scope, objects).iter().enumerate() {
+        process::write(&resources.join(format!("{index}.yaml")), file)?;
+    }
     let mut command = Command::new(program);
     command
         .arg("serve")

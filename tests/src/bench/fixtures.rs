@@ -1,7 +1,5 @@
 //! The Pod, the policies and the bindings of the load.
 
-use std::fmt::Write as _;
-
 use serde_json::{Value, json};
 
 /// An AdmissionReview about a Pod of `containers` containers, each with a file and a variable of a bound Secret, as the
@@ -61,6 +59,9 @@ pub(super) fn review(containers: usize) -> String {
     .to_string()
 }
 
+/// A file of more than 1,024 documents is refused.
+const PAIRS_PER_FILE: usize = 500;
+
 /// Whose the policies and bindings are that a Pod does not need.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Scope {
@@ -95,22 +96,23 @@ impl Scope {
     }
 }
 
-/// The objects of a cluster with `count` policies and as many bindings for other namespaces, and the store and the policy
-/// that the Pod needs.
-pub(super) fn resources(scope: Scope, count: usize) -> String {
-    let mut documents = String::from(NEEDED);
-    for index in 0..count {
-        let (prefix, (metadata, spec)) = (scope.prefix(), scope.place(index));
-        // Writing to a string cannot fail.
-        let _infallible = writeln!(
-            documents,
-            "---\n{{apiVersion: alcove.dev/v1alpha1, kind: {prefix}SecretPolicy, metadata: {{name: p{index}{metadata}}}, spec: {{{spec}\
-             serviceAccounts: [web], allow: [{{store: {{kind: ClusterExternalStore, name: vault}}, keys: ['kv/{index}/**']}}]}}}}\n\
-             ---\n{{apiVersion: alcove.dev/v1alpha1, kind: {prefix}SecretBinding, metadata: {{name: b{index}{metadata}}}, spec: {{{spec}\
-             dataFrom: ['vault:kv/{index}/db']}}}}"
-        );
-    }
-    documents
+/// The files of a cluster with `count` policies and as many bindings for other namespaces, and with the store and the
+/// policy that the Pod needs.
+pub(super) fn resources(scope: Scope, count: usize) -> Vec<String> {
+    let indexes: Vec<usize> = (0..count).collect();
+    let others = indexes.chunks(PAIRS_PER_FILE).map(|chunk| chunk.iter().map(|index| others(scope, *index)).collect());
+    std::iter::once(NEEDED.to_owned()).chain(others).collect()
+}
+
+/// One policy and one binding that the Pod does not need.
+fn others(scope: Scope, index: usize) -> String {
+    let (prefix, (metadata, spec)) = (scope.prefix(), scope.place(index));
+    format!(
+        "---\n{{apiVersion: alcove.dev/v1alpha1, kind: {prefix}SecretPolicy, metadata: {{name: p{index}{metadata}}}, spec: {{{spec}\
+         serviceAccounts: [web], allow: [{{store: {{kind: ClusterExternalStore, name: vault}}, keys: ['kv/{index}/**']}}]}}}}\n\
+         ---\n{{apiVersion: alcove.dev/v1alpha1, kind: {prefix}SecretBinding, metadata: {{name: b{index}{metadata}}}, spec: {{{spec}\
+         dataFrom: ['vault:kv/{index}/db']}}}}\n"
+    )
 }
 
 const NEEDED: &str = "

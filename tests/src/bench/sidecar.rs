@@ -47,8 +47,8 @@ async fn median(vault: &Vault, start: impl Fn(&Path) -> Result<Process>) -> Resu
     for _ in 0..STARTS {
         let directory = vault.subdirectory("start")?;
         let began = Instant::now();
-        let process = start(&directory)?;
-        vault::wait_for_file(&directory, 0, "first").await?;
+        let mut process = start(&directory)?;
+        vault::written(&mut process, &directory, 0, "first").await?;
         times.push(began.elapsed());
         process.stop(GRACE).await?;
         std::fs::remove_dir_all(&directory)?;
@@ -61,14 +61,14 @@ async fn median(vault: &Vault, start: impl Fn(&Path) -> Result<Process>) -> Resu
 async fn change(vault: &Vault, program: &Path, table: &mut Table) -> Result<()> {
     let stage = Stage::begin(format!("sidecar: {CHANGES} changes in Vault"));
     let directory = vault.subdirectory("change")?;
-    let _process = vault.sidecar(program, &directory, 1, "1s")?;
-    vault::wait_for_file(&directory, 0, "first").await?;
+    let mut process = vault.sidecar(program, &directory, 1, "1s")?;
+    vault::written(&mut process, &directory, 0, "first").await?;
     let mut slowest = Duration::ZERO;
     // The last one restores what others wait for.
     for value in (1..CHANGES).map(|round| format!("round-{round}")).chain(["first".to_owned()]) {
         vault.put(0, &value).await?;
         let written = Instant::now();
-        vault::wait_for_file(&directory, 0, &value).await?;
+        vault::written(&mut process, &directory, 0, &value).await?;
         slowest = slowest.max(written.elapsed());
     }
     let what = format!("sidecar: change → file, slowest of {CHANGES}, interval 1 s");
@@ -114,8 +114,8 @@ impl Idle {
         start: impl Fn(&Path, usize) -> Result<Process>,
     ) -> Result<Self> {
         let directory = vault.subdirectory(name)?;
-        let process = start(&directory, secrets)?;
-        vault::wait_for_file(&directory, secrets - 1, "first").await?;
+        let mut process = start(&directory, secrets)?;
+        vault::written(&mut process, &directory, secrets - 1, "first").await?;
         let before = usage::processor_time(process.id())?;
         Ok(Self { process, before })
     }

@@ -109,7 +109,7 @@ impl Vault {
         };
         let configuration = json!({
             "vault": {"address": self.address, "ca_cert": self.authority},
-            "auto_auth": {"method": {"type": "token_file", "config": {"token_file_path": self.token_file()}}},
+            "auto_auth": [{"method": [{"type": "token_file", "config": [{"token_file_path": self.token_file()}]}]}],
             "template": (0..secrets).map(template).collect::<Vec<Value>>(),
         });
         let path = directory.join("agent.json");
@@ -129,11 +129,12 @@ fn client(authority: &Path) -> Result<Client> {
     Client::builder().tls_certs_only([root]).no_proxy().build().context("building a client")
 }
 
-/// Waits until the file of a key holds `expected`.
-pub(super) async fn wait_for_file(directory: &Path, key: usize, expected: &str) -> Result<()> {
+/// Waits until `process` has written `expected` into the file of a key.
+pub(super) async fn written(process: &mut Process, directory: &Path, key: usize, expected: &str) -> Result<()> {
     let (path, deadline) = (file(directory, key), Instant::now() + wait::PATIENCE);
     let mut looks = tokio::time::interval(LOOK);
     while std::fs::read_to_string(&path).ok().as_deref() != Some(expected) {
+        process.ensure_running()?;
         ensure!(Instant::now() < deadline, "{} never held {expected}", path.display());
         looks.tick().await;
     }

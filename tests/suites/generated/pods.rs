@@ -253,7 +253,7 @@ fn pods() -> impl Strategy<Value = Value> {
         json!({
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"labels": {"example.com/a": "x"}, "annotations": {"example.com/~note": "kept"}},
+            "metadata": {"labels": {"example.com/a": "x"}, "annotations": {"example.com/note": "kept"}},
             "spec": with(with(spec, security), details),
         })
     })

@@ -1,5 +1,7 @@
 //! From what is decided to what is answered.
 
+use std::fmt::Display;
+
 use alcove_injection::decision::{Context, Decision, Plan, Refusal, Skip};
 use alcove_injection::validate::{Allowance, Verdict};
 use alcove_injection::{Denied, Grant};
@@ -9,8 +11,11 @@ use super::question::{About, Question};
 use super::record::{Outcome as Became, Record};
 use crate::review::{Answer, Outcome, Status};
 
-/// What audit logs record of what a Pod may mount.
+/// What audit logs record of what a Pod may mount when it is injected.
 const GRANTS: &str = "grants";
+/// The same of the Pod as it is stored, which other webhooks may have changed meanwhile. It has a key of its own because
+/// the API server drops a second value of a key.
+const ADMITTED_GRANTS: &str = "admitted-grants";
 /// What audit logs record of what a Pod may not mount.
 const DENIED: &str = "denied";
 
@@ -24,14 +29,16 @@ pub(super) struct Judgement {
 #[derive(Debug)]
 enum Decided {
     Inject(Plan),
-    Allow { reason: &'static str, warnings: Vec<String> },
+    Allow { reason: &'static str, warnings: Vec<String>, grants: Vec<Grant> },
     Deny(Refusal),
-    Unavailable,
+    Unavailable(&'static str),
 }
 
 /// What is said where "not found" might only be "not found yet".
 const UNAVAILABLE: &str = "what this Pod depends on is not known yet, and the API server did not answer in time when \
                            alcove-webhook asked for it; apply again";
+/// What is said where the judgement itself failed.
+const BROKEN: &str = "alcove-webhook failed to judge this Pod, which is a fault of its own: its log says more";
 
 impl Judgement {
     /// Asks the question.
@@ -43,6 +50,12 @@ impl Judgement {
         }
     }
 
+    /// There is none, through a fault of ours.
+    pub(super) fn broken(error: &impl Display) -> Self {
+        tracing::error!(%error, "a review could not be judged");
+        Self { decision: Decided::Unavailable(BROKEN), absent: false }
+    }
+
     /// Whether a fresh look at the cluster may change it: something was not found, or a refusal rests on objects that
     /// somebody may have changed a moment ago.
     pub(super) const fn may_be_outdated(&self) -> bool {
@@ -52,8 +65,8 @@ impl Judgement {
     /// The same, unless it allows something although not everything was known: what is missing might forbid it.
     pub(super) fn or_unavailable(self) -> Self {
         match self.decision {
-            Decided::Deny(_) | Decided::Unavailable => self,
-            Decided::Inject(_) | Decided::Allow { .. } => Self { decision: Decided::Unavailable, ..self },
+            Decided::Deny(_) | Decided::Unavailable(_) => self,
+            Decided::Inject(_) | Decided::Allow { .. } => Self { decision: Decided::Unavailable(UNAVAILABLE), ..self },
         }
     }
 
@@ -70,8 +83,11 @@ impl Judgement {
                 answer.record(GRANTS, &grants);
                 (answer, record(Became::Injected, reason).with_grants(grants))
             }
-            Decided::Allow { reason, warnings } => {
-                (Answer { warnings, ..answer(Outcome::Allowed) }, record(Became::Allowed, reason))
+            Decided::Allow { reason, warnings, grants } => {
+                let grants: Vec<String> = grants.iter().map(granted).collect();
+                let mut answer = Answer { warnings, ..answer(Outcome::Allowed) };
+                answer.record(ADMITTED_GRANTS, &grants);
+                (answer, record(Became::Allowed, reason).with_grants(grants))
             }
             Decided::Deny(refusal) => {
                 let denied: Vec<String> = refusal.denied.iter().map(refused).collect();
@@ -80,8 +96,8 @@ impl Judgement {
                 answer.record(DENIED, &denied);
                 (answer, record(Became::Denied, refusal.reason.as_str()).with_denied(denied))
             }
-            Decided::Unavailable => {
-                let outcome = Outcome::Denied { status: Status::Unavailable, message: UNAVAILABLE.to_owned() };
+            Decided::Unavailable(message) => {
+                let outcome = Outcome::Denied { status: Status::Unavailable, message: message.to_owned() };
                 (answer(outcome), record(Became::Denied, "unavailable"))
             }
         }
@@ -93,7 +109,7 @@ impl From<Decision> for Judgement {
         match decision {
             Decision::Inject(plan) => Self { absent: plan.absent, decision: Decided::Inject(plan) },
             Decision::Skip(Skip { reason, warnings, absent }) => {
-                Self { decision: Decided::Allow { reason: reason.as_str(), warnings }, absent }
+                Self { decision: Decided::Allow { reason: reason.as_str(), warnings, grants: Vec::new() }, absent }
             }
             Decision::Deny(refusal) => Self { absent: refusal.absent, decision: Decided::Deny(refusal) },
         }
@@ -103,8 +119,8 @@ impl From<Decision> for Judgement {
 impl From<Verdict> for Judgement {
     fn from(verdict: Verdict) -> Self {
         match verdict {
-            Verdict::Allow(Allowance { warnings, absent }) => {
-                Self { decision: Decided::Allow { reason: "valid", warnings }, absent }
+            Verdict::Allow(Allowance { warnings, absent, grants }) => {
+                Self { decision: Decided::Allow { reason: "valid", warnings, grants }, absent }
             }
             Verdict::Deny(refusal) => Self { absent: refusal.absent, decision: Decided::Deny(refusal) },
         }

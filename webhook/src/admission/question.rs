@@ -33,13 +33,9 @@ impl Question {
         let pod = |document| Pod::new(document, &namespace).map_err(|problem| refused(&uid, problem.to_string()));
         let (document, old) = match (webhook, target, operation, object, old_object) {
             (_, Target::Pod, Operation::Create, Some(new), _) => (new, None),
-            (
-                Webhook::Validating,
-                Target::Pod | Target::EphemeralContainers,
-                Operation::Update,
-                Some(new),
-                Some(old),
-            ) => (new, Some(old)),
+            (Webhook::Validating, Target::Pod | Target::Subresource, Operation::Update, Some(new), Some(old)) => {
+                (new, Some(old))
+            }
             // Only the creation of a Pod is mutated, and nothing but Pods is judged.
             _ => return Err(Box::new((Answer::allowed(&uid), Record::unconcerned(&namespace)))),
         };

@@ -95,3 +95,47 @@ async fn a_pod_that_asks_for_nothing_costs_no_read() {
     assert_eq!(response["allowed"], true);
     assert_eq!(server.lists(), 0);
 }
+
+#[tokio::test]
+async fn what_a_kubelet_reports_costs_no_read() {
+    let server = ApiServer::silent();
+    let pod = json!({
+        "metadata": {"name": "web", "annotations": {"secret.alcove.dev/db-creds": "vault:kv/app/db"}},
+        "spec": {"containers": [{"name": "app"}]},
+    });
+    let mut reported = pod.clone();
+    reported["status"] = json!({"phase": "Running"});
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "u",
+            "operation": "UPDATE",
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "subResource": "status",
+            "namespace": "shop",
+            "object": reported,
+            "oldObject": pod,
+        },
+    });
+    let review = Review::parse(review.to_string().as_bytes()).unwrap();
+    let (answer, _) = admission(&server).review(Webhook::Validating, review).await;
+    assert_eq!(answer.into_document()["response"]["allowed"], true);
+    assert_eq!(server.lists(), 0);
+}
+
+#[tokio::test]
+async fn a_policy_that_is_gone_grants_nothing_once_somebody_looks() {
+    let server = ApiServer::prompt();
+    apply(&server);
+    let admission = admission(&server);
+    let pod = json!({"alcove.dev/inject": "true"});
+    assert_eq!(answer(&admission, pod.clone()).await["allowed"], true);
+    server.remove("/apis/alcove.dev/v1alpha1/namespaces/shop/secretpolicies/web");
+    // Another Pod asks for what nobody knows, which brings everything up to date.
+    let stranger = json!({"secret.alcove.dev/db-creds": "nowhere:key"});
+    assert_eq!(answer(&admission, stranger).await["allowed"], false);
+    let response = answer(&admission, pod).await;
+    assert_eq!(response["allowed"], false, "{response}");
+    assert!(response["status"]["message"].as_str().unwrap().contains("no policy"), "{response}");
+}

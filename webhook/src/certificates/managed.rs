@@ -128,6 +128,14 @@ pub enum KeepError {
     /// The certificate in the Secret cannot be presented.
     #[error("the certificate in the Secret cannot be presented")]
     Serve(#[source] alcove_certs::resolver::ServeError),
+    /// The Secret is not there, and nobody may make it but whoever applies the manifests.
+    #[error("Secret {namespace}/{name} is missing and may not be created: apply manifests/base again")]
+    Missing {
+        /// The namespace in which it belongs.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
     /// The API server refused or did not answer.
     #[error("the API server did not take it")]
     Api(#[source] Box<kube::Error>),
@@ -260,9 +268,20 @@ impl Keeper {
         } else {
             let metadata = ObjectMeta { name: Some(self.secret_name.clone()), ..ObjectMeta::default() };
             let type_ = Some("kubernetes.io/tls".to_owned());
-            api.create(&PostParams::default(), &Secret { metadata, data: Some(data), type_, ..secret }).await
+            let secret = Secret { metadata, data: Some(data), type_, ..secret };
+            api.create(&PostParams::default(), &secret).await.map_err(|error| self.not_created(error))?;
+            return Ok(());
         };
         stored.map(|_stored| ()).map_err(KeepError::api)
+    }
+
+    fn not_created(&self, error: kube::Error) -> KeepError {
+        match error {
+            kube::Error::Api(status) if status.is_forbidden() => {
+                KeepError::Missing { namespace: self.namespace.clone(), name: self.secret_name.clone() }
+            }
+            error => KeepError::api(error),
+        }
     }
 }
 

@@ -15,9 +15,9 @@ use kube::api::{Api, DynamicObject, ListParams};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::{Objects, document, resource};
+use super::{Objects, document, resource, version};
 use crate::metrics::Metrics;
-use crate::objects::{Item, Kind};
+use crate::objects::{Item, Kind, List, Part};
 
 /// Reads of what a namespace's reviews depend on, shared by all reviews that wait for the same.
 pub struct Live {
@@ -46,7 +46,7 @@ struct Flight {
 /// How a read ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing that the watches had not delivered.
+    /// Nothing that the watches had not delivered, and nothing gone that they had.
     #[default]
     Unchanged,
     /// Something new: it is worth asking again.
@@ -98,7 +98,7 @@ impl Live {
     async fn fetch(&self, namespace: &str) -> Outcome {
         let lists = Kind::ALL.map(|kind| self.list(kind, namespace));
         match try_join_all(lists).await {
-            Ok(lists) => self.keep(lists.into_iter().flatten()),
+            Ok(lists) => self.keep(lists),
             Err(error) => {
                 tracing::warn!(namespace, error = crate::report::chain(&error), "failed to read past the watches");
                 Outcome::Failed
@@ -106,7 +106,7 @@ impl Live {
         }
     }
 
-    async fn list(&self, kind: Kind, namespace: &str) -> kube::Result<Vec<(Item, u64)>> {
+    async fn list(&self, kind: Kind, namespace: &str) -> kube::Result<List> {
         let resource = resource(kind);
         let client = self.client.clone();
         let api: Api<DynamicObject> = if kind.is_namespaced() {
@@ -118,20 +118,17 @@ impl Live {
             Kind::Namespace => ListParams::default().fields(&format!("metadata.name={namespace}")),
             _ => ListParams::default(),
         };
-        let documents = api.list(&parameters).await?.items.into_iter().map(|object| document(&resource, object));
+        let list = api.list(&parameters).await?;
+        let version = version(list.metadata.resource_version.as_deref());
+        let documents = list.items.into_iter().map(|object| document(&resource, object));
         let items = documents.filter_map(|(document, version)| Some((Item::delivered(kind, &document).ok()?, version)));
-        Ok(items.collect())
+        Ok(List { part: Part::of(kind, namespace), version, items: items.collect() })
     }
 
-    fn keep(&self, items: impl Iterator<Item = (Item, u64)>) -> Outcome {
+    fn keep(&self, lists: Vec<List>) -> Outcome {
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
-        let mut outcome = Outcome::Unchanged;
-        for (item, version) in items {
-            if objects.read(item, version) {
-                outcome = Outcome::Changed;
-            }
-        }
-        outcome
+        let changes = lists.into_iter().filter_map(|list| objects.read(list).then_some(())).count();
+        if changes > 0 { Outcome::Changed } else { Outcome::Unchanged }
     }
 
     fn flight(&self, namespace: &str) -> Arc<Flight> {
@@ -168,6 +165,18 @@ mod tests {
         assert_eq!(live.read("shop").await, Outcome::Changed);
         assert!(live.objects.read().unwrap().catalog().service_account("shop", "web").is_some());
         assert_eq!(live.read("other").await, Outcome::Unchanged);
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_is_a_change_too() {
+        let server = ApiServer::prompt();
+        let account = json!({"metadata": {"name": "web", "namespace": "shop", "resourceVersion": "7"}});
+        server.put("/api/v1/namespaces/shop/serviceaccounts", account);
+        let live = live(&server);
+        live.read("shop").await;
+        server.remove("/api/v1/namespaces/shop/serviceaccounts/web");
+        assert_eq!(live.read("shop").await, Outcome::Changed);
+        assert!(live.objects.read().unwrap().catalog().service_account("shop", "web").is_none());
     }
 
     #[tokio::test(start_paused = true)]

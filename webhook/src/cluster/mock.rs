@@ -1,9 +1,12 @@
 //! An API server in memory, as far as this program talks to one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use axum::body::Body as Answer;
+use futures::stream::pending;
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use kube::Client;
@@ -19,6 +22,7 @@ const BY_NAME: [&str; 2] = ["secrets", "leases"];
 pub(crate) struct ApiServer {
     objects: Mutex<BTreeMap<String, Value>>,
     writes: Mutex<Vec<(Method, String, Value)>>,
+    forbidden: Mutex<BTreeSet<&'static str>>,
     lists: AtomicUsize,
     version: AtomicUsize,
     /// Answers are given as long as there are permits.
@@ -40,6 +44,7 @@ impl ApiServer {
         Arc::new(Self {
             objects: Mutex::default(),
             writes: Mutex::default(),
+            forbidden: Mutex::default(),
             lists: AtomicUsize::new(0),
             version: AtomicUsize::new(100),
             answers: Semaphore::new(count),
@@ -56,10 +61,25 @@ impl ApiServer {
         self.answers.forget_permits(Semaphore::MAX_PERMITS);
     }
 
+    /// Refuses a verb from now on: list, watch, get or write.
+    pub(crate) fn forbid(&self, verb: &'static str) {
+        self.forbidden.lock().unwrap().insert(verb);
+    }
+
+    /// Takes that back.
+    pub(crate) fn permit(&self, verb: &'static str) {
+        self.forbidden.lock().unwrap().remove(verb);
+    }
+
     /// Puts an object into a collection.
     pub(crate) fn put(&self, collection: &str, object: Value) {
         let path = format!("{collection}/{}", object["metadata"]["name"].as_str().unwrap());
         self.objects.lock().unwrap().insert(path, object);
+    }
+
+    /// Takes an object out of its collection.
+    pub(crate) fn remove(&self, path: &str) {
+        self.objects.lock().unwrap().remove(path);
     }
 
     /// The object at a path.
@@ -86,22 +106,28 @@ impl ApiServer {
         Client::new(service, "default")
     }
 
-    async fn respond(&self, request: Request<Body>) -> Result<Response<Body>, std::io::Error> {
+    async fn respond(&self, request: Request<Body>) -> Result<Response<Answer>, std::io::Error> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let path = head.uri.path();
-        let (status, answer) = if head.method == Method::GET {
-            self.read(path)
-        } else {
-            self.write(&head.method, path, serde_json::from_slice(&body).unwrap())
+        let verb = verb(&head);
+        let (status, answer) = match verb {
+            _ if self.forbidden.lock().unwrap().contains(verb) => failure(StatusCode::FORBIDDEN),
+            // Watches deliver nothing, not even an end.
+            "watch" => {
+                self.answers.acquire().await.unwrap().forget();
+                return Ok(Response::new(Answer::from_stream(pending::<Result<Vec<u8>, std::io::Error>>())));
+            }
+            "write" => self.write(&head.method, path, serde_json::from_slice(&body).unwrap()),
+            _ => self.read(path),
         };
         self.answers.acquire().await.unwrap().forget();
-        Ok(Response::builder().status(status).body(Body::from(answer.to_string().into_bytes())).unwrap())
+        Ok(Response::builder().status(status).body(Answer::from(answer.to_string())).unwrap())
     }
 
     fn read(&self, path: &str) -> (StatusCode, Value) {
         let objects = self.objects.lock().unwrap();
-        if BY_NAME.iter().any(|collection| path.contains(&format!("/{collection}/"))) {
+        if is_by_name(path) {
             return objects
                 .get(path)
                 .map_or_else(|| failure(StatusCode::NOT_FOUND), |object| (StatusCode::OK, object.clone()));
@@ -130,6 +156,19 @@ impl ApiServer {
         objects.insert(path, object.clone());
         (StatusCode::OK, object)
     }
+}
+
+fn verb(head: &Parts) -> &'static str {
+    match head.method {
+        Method::GET if head.uri.query().unwrap_or_default().contains("watch=true") => "watch",
+        Method::GET if is_by_name(head.uri.path()) => "get",
+        Method::GET => "list",
+        _ => "write",
+    }
+}
+
+fn is_by_name(path: &str) -> bool {
+    BY_NAME.iter().any(|collection| path.contains(&format!("/{collection}/")))
 }
 
 fn failure(status: StatusCode) -> (StatusCode, Value) {

@@ -1,10 +1,11 @@
 //! The objects as far as they have been seen.
 //!
 //! Two sources feed a view in a cluster: the watch of each kind, which sees everything but late, and live reads, which
-//! see something at once. A live read may be older than what the watch has seen since, so it adds only what is newer
-//! than all of that: versions count up through a whole kind, and what is not newer has been seen or has been deleted.
+//! see a part at once: what one namespace depends on. Versions count up through a whole kind, so whichever of the two has
+//! seen the newer version knows that part better, and the other one leaves it alone.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use alcove_injection::catalog::Catalog;
 
@@ -13,134 +14,198 @@ use super::{Content, Item, Key, Kind};
 /// The objects as far as they have been seen.
 #[derive(Debug, Default)]
 pub struct View {
-    catalog: Catalog,
+    /// Whoever looks at it holds on to it as it is; a change meanwhile is made to a copy. So a slow review keeps nobody
+    /// waiting, and as a review takes microseconds, copies of ten thousand objects are rare. A lock held for as long as
+    /// somebody looks would have every writer wait for the slowest review, and every other review for that writer.
+    catalog: Arc<Catalog>,
     kinds: HashMap<Kind, Seen>,
 }
 
 /// What has been seen of one kind.
 #[derive(Debug, Default)]
 struct Seen {
-    /// The objects that are in the catalog.
-    objects: HashSet<(String, String)>,
+    /// The objects that are in the catalog, by their part and name, and their versions.
+    objects: HashMap<String, HashMap<String, u64>>,
     /// The newest version that the watch has delivered.
     version: u64,
+    /// The versions of the lists by which parts were read live, where the watch is not known to be past them.
+    read: HashMap<String, u64>,
+}
+
+/// A part of a kind that is read live: all that a namespace depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The kind.
+    pub kind: Kind,
+    /// The namespace; empty if all namespaces depend on the same objects.
+    pub namespace: String,
+}
+
+impl Part {
+    /// What `namespace` depends on.
+    #[must_use]
+    pub fn of(kind: Kind, namespace: &str) -> Self {
+        let shared = !kind.is_namespaced() && kind != Kind::Namespace;
+        Self { kind, namespace: if shared { String::new() } else { namespace.to_owned() } }
+    }
+
+    fn containing(key: &Key) -> Self {
+        Self::of(key.kind, if key.kind == Kind::Namespace { &key.name } else { &key.namespace })
+    }
+
+    fn key(&self, name: &str) -> Key {
+        let namespace = if self.kind.is_namespaced() { self.namespace.clone() } else { String::new() };
+        Key { kind: self.kind, namespace, name: name.to_owned() }
+    }
+}
+
+/// A complete list of a part, read live.
+#[derive(Debug)]
+pub struct List {
+    /// Of what.
+    pub part: Part,
+    /// As of which version; 0 if the API server does not count.
+    pub version: u64,
+    /// All objects, and their versions.
+    pub items: Vec<(Item, u64)>,
 }
 
 impl View {
-    /// What decisions are made from.
+    /// What decisions are made from, as it is now.
     #[must_use]
-    pub fn catalog(&self) -> &Catalog {
+    pub fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
     }
 
     /// Takes an object from a file.
     pub fn apply(&mut self, item: Item) {
-        self.seen(item.key.kind).objects.insert((item.key.namespace.clone(), item.key.name.clone()));
-        self.put(item);
+        self.keep(item, 0);
     }
 
-    /// Takes an object that the watch says is new or changed.
+    /// Takes an object that the watch says is new or changed, unless a live read knows better.
     pub fn watched(&mut self, item: Item, version: u64) {
-        let seen = self.seen(item.key.kind);
-        seen.version = seen.version.max(version);
-        self.apply(item);
+        if self.pass(&item.key, version) {
+            self.keep(item, version);
+        }
     }
 
-    /// Forgets an object that the watch says is gone since `version`.
+    /// Forgets an object that the watch says is gone since `version`, unless a live read knows better.
     pub fn deleted(&mut self, key: &Key, version: u64) {
+        if self.pass(key, version) {
+            self.forget(key);
+        }
+    }
+
+    /// Forgets all objects of a kind that a complete list of the watch did not hold.
+    ///
+    /// Which version that list has is not known. If a live read saw something newer, the watch delivers it next, and is
+    /// to be believed then.
+    pub fn retain(&mut self, kind: Kind, listed: &HashSet<Key>) {
+        let seen = self.seen(kind);
+        seen.read.clear();
+        let known: Vec<Key> = seen.keys(kind).filter(|key| !listed.contains(key)).collect();
+        for key in known {
+            self.forget(&key);
+        }
+    }
+
+    /// Takes a part that was read live, unless the watch or a later read knows better. Says whether that changed anything.
+    pub fn read(&mut self, List { part, version, items }: List) -> bool {
+        if !self.seen(part.kind).begin_read(&part, version) {
+            return false;
+        }
+        let listed: HashSet<&str> = items.iter().map(|(item, _)| item.key.name.as_str()).collect();
+        let gone = self.seen(part.kind).names(&part).filter(|name| !listed.contains(name));
+        let gone: Vec<Key> = gone.map(|name| part.key(name)).collect();
+        let mut changed = !gone.is_empty();
+        for key in &gone {
+            self.forget(key);
+        }
+        for (item, version) in items {
+            changed |= self.keep(item, version);
+        }
+        changed
+    }
+
+    /// Notes how far the watch is. Says whether what it delivers is news.
+    fn pass(&mut self, key: &Key, version: u64) -> bool {
         let seen = self.seen(key.kind);
         seen.version = seen.version.max(version);
-        seen.objects.remove(&(key.namespace.clone(), key.name.clone()));
-        self.forget(key);
-    }
-
-    /// Forgets all objects of a kind that a complete list did not hold.
-    pub fn retain(&mut self, kind: Kind, listed: &HashSet<Key>) {
-        let known = std::mem::take(&mut self.seen(kind).objects);
-        for (namespace, name) in known {
-            let key = Key { kind, namespace, name };
-            if listed.contains(&key) {
-                self.seen(kind).objects.insert((key.namespace, key.name));
-            } else {
-                self.forget(&key);
-            }
-        }
-    }
-
-    /// Takes an object that was read live, unless the watch knows better. Says whether it was taken.
-    pub fn read(&mut self, item: Item, version: u64) -> bool {
-        let newer = version > self.seen(item.key.kind).version;
-        if newer {
-            self.apply(item);
-        }
-        newer
+        let read = seen.read.get(&Part::containing(key).namespace);
+        version == 0 || read.is_none_or(|read| version > *read)
     }
 
     fn seen(&mut self, kind: Kind) -> &mut Seen {
         self.kinds.entry(kind).or_default()
     }
 
+    /// Puts an object into the catalog, unless just this version of it is there.
+    fn keep(&mut self, item: Item, version: u64) -> bool {
+        let part = Part::containing(&item.key);
+        let objects = self.seen(item.key.kind).objects.entry(part.namespace).or_default();
+        let before = objects.insert(item.key.name.clone(), version);
+        let news = version == 0 || before != Some(version);
+        if news {
+            self.put(item);
+        }
+        news
+    }
+
     fn put(&mut self, Item { key, content }: Item) {
+        let catalog = Arc::make_mut(&mut self.catalog);
         match content {
-            Content::Ours(object) => self.catalog.apply(*object),
-            Content::Unreadable(kind, problem) => self.catalog.apply_unreadable(key.object_name(kind), problem),
-            Content::Namespace(labels) => self.catalog.apply_namespace(&key.name, labels),
-            Content::ServiceAccount(account) => {
-                self.catalog.apply_service_account(&key.namespace, &key.name, account);
-            }
+            Content::Ours(object) => catalog.apply(*object),
+            Content::Unreadable(kind, problem) => catalog.apply_unreadable(key.object_name(kind), problem),
+            Content::Namespace(labels) => catalog.apply_namespace(&key.name, labels),
+            Content::ServiceAccount(account) => catalog.apply_service_account(&key.namespace, &key.name, account),
         }
     }
 
     fn forget(&mut self, key: &Key) {
+        if !self.seen(key.kind).remove(key) {
+            return;
+        }
+        let catalog = Arc::make_mut(&mut self.catalog);
         match key.kind {
-            Kind::Namespace => self.catalog.remove_namespace(&key.name),
-            Kind::ServiceAccount => self.catalog.remove_service_account(&key.namespace, &key.name),
-            Kind::Ours(kind) => self.catalog.remove(&key.object_name(kind)),
+            Kind::Namespace => catalog.remove_namespace(&key.name),
+            Kind::ServiceAccount => catalog.remove_service_account(&key.namespace, &key.name),
+            Kind::Ours(kind) => catalog.remove(&key.object_name(kind)),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-
-    fn namespace(name: &str, label: &str) -> Item {
-        let labels = BTreeMap::from([("version".to_owned(), label.to_owned())]);
-        let key = Key { kind: Kind::Namespace, namespace: String::new(), name: name.to_owned() };
-        Item { key, content: Content::Namespace(labels) }
+impl Seen {
+    fn names(&self, part: &Part) -> impl Iterator<Item = &str> {
+        self.objects.get(&part.namespace).into_iter().flat_map(HashMap::keys).map(String::as_str)
     }
 
-    fn label<'a>(view: &'a View, name: &str) -> Option<&'a str> {
-        view.catalog().namespace_labels(name).map(|labels| labels["version"].as_str())
+    fn keys(&self, kind: Kind) -> impl Iterator<Item = Key> {
+        let parts = self.objects.iter().map(move |(namespace, objects)| (Part::of(kind, namespace), objects));
+        parts.flat_map(|(part, objects)| objects.keys().map(move |name| part.key(name)))
     }
 
-    #[test]
-    fn a_live_read_adds_only_what_the_watch_has_not_seen() {
-        let mut view = View::default();
-        view.watched(namespace("a", "5"), 5);
-        view.deleted(&namespace("gone", "").key, 7);
-        assert!(!view.read(namespace("gone", "6"), 6), "deleted at 7");
-        assert!(!view.read(namespace("a", "4"), 4), "changed at 5");
-        assert!(view.read(namespace("new", "8"), 8));
-        assert_eq!((label(&view, "a"), label(&view, "gone"), label(&view, "new")), (Some("5"), None, Some("8")));
+    /// Whether a list of this version knows a part better than what has been seen of it; notes that it has been read.
+    fn begin_read(&mut self, part: &Part, version: u64) -> bool {
+        // What the watch has passed keeps nobody from believing the watch.
+        self.read.retain(|_, read| *read > self.version);
+        let newest = self.read.get(&part.namespace).map_or(self.version, |read| self.version.max(*read));
+        let newer = version == 0 || version >= newest;
+        if newer {
+            self.read.insert(part.namespace.clone(), version);
+        }
+        newer
     }
 
-    #[test]
-    fn a_live_read_does_not_make_the_watch_look_newer_than_it_is() {
-        let mut view = View::default();
-        assert!(view.read(namespace("late", "9"), 9));
-        assert!(view.read(namespace("later-seen", "8"), 8));
-    }
-
-    #[test]
-    fn what_a_complete_list_does_not_hold_is_gone_also_if_only_a_live_read_saw_it() {
-        let mut view = View::default();
-        view.watched(namespace("stays", "1"), 1);
-        view.watched(namespace("goes", "2"), 2);
-        view.read(namespace("goes-too", "3"), 3);
-        view.retain(Kind::Namespace, &HashSet::from([namespace("stays", "").key]));
-        assert_eq!((label(&view, "stays"), label(&view, "goes"), label(&view, "goes-too")), (Some("1"), None, None));
+    fn remove(&mut self, key: &Key) -> bool {
+        let part = Part::containing(key);
+        let Some(objects) = self.objects.get_mut(&part.namespace) else { return false };
+        let known = objects.remove(&key.name).is_some();
+        if objects.is_empty() {
+            self.objects.remove(&part.namespace);
+        }
+        known
     }
 }
+
+#[cfg(test)]
+mod tests;

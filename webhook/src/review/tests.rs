@@ -77,11 +77,28 @@ fn what_does_not_concern_us_may_lack_anything() {
         request.remove("object");
     });
     assert_eq!(deletion.unwrap().operation, Operation::Other);
-    let status = changed(|request| {
+    let binding = changed(|request| {
         request.insert("operation".to_owned(), json!("UPDATE"));
-        request.insert("subResource".to_owned(), json!("status"));
+        request.insert("subResource".to_owned(), json!("binding"));
     });
-    assert_eq!(status.unwrap().target, Target::Other);
+    assert_eq!(binding.unwrap().target, Target::Other);
+}
+
+#[test]
+fn what_is_changed_through_a_subresource_has_a_before_and_an_after() {
+    for subresource in ["status", "resize", "ephemeralcontainers"] {
+        let update = |with_old: fn(&mut Map<String, Value>)| {
+            changed(|request| {
+                request.insert("operation".to_owned(), json!("UPDATE"));
+                request.insert("subResource".to_owned(), json!(subresource));
+                with_old(request);
+            })
+        };
+        let whole = update(|request| drop(request.insert("oldObject".to_owned(), request["object"].clone())));
+        assert_eq!(whole.unwrap().target, Target::Subresource);
+        let incomplete = Malformed::Incomplete { uid: "u1".to_owned(), what: Missing::OldObject };
+        assert_eq!(update(|_| {}).unwrap_err(), incomplete, "{subresource}");
+    }
 }
 
 #[test]

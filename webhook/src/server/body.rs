@@ -1,4 +1,6 @@
 //! Bodies within limits: of one, of all together, and of time.
+//!
+//! What a body takes once it is read as a document counts as well: a number of one byte becomes dozens.
 
 use std::ops::Deref;
 use std::time::Duration;
@@ -8,13 +10,17 @@ use http_body_util::BodyExt as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
+use contents::Contents;
+
+mod contents;
+
 /// The memory that all bodies share, in bytes.
 ///
 /// What counts is what has arrived and not what was announced: a client that sends slowly holds little.
 #[derive(Debug)]
 pub(super) struct Memory(Semaphore);
 
-/// A whole body, and the memory that it takes.
+/// A whole body, and the memory that it and its document take.
 #[derive(Debug)]
 pub(super) struct Held<'a> {
     bytes: Vec<u8>,
@@ -35,6 +41,9 @@ pub(super) enum BodyError {
     /// It is longer than allowed.
     #[error("the body is longer than {} bytes", super::LONGEST_BODY)]
     TooLong,
+    /// Its document has more parts than allowed.
+    #[error("the body holds more than {} values", super::MOST_VALUES)]
+    TooManyValues,
     /// It did not arrive in time.
     #[error("the body did not arrive within {} seconds", super::BODY_TIMEOUT.as_secs())]
     TooSlow,
@@ -74,19 +83,34 @@ impl Memory {
                 return Err(error);
             }
         }
+        self.make_room(&mut held)?;
         Ok(held)
+    }
+
+    /// Counts what the document will take, before anybody makes one of the body.
+    fn make_room<'a>(&'a self, held: &mut Held<'a>) -> Result<(), BodyError> {
+        let contents = Contents::of(&held.bytes);
+        if contents.values > super::MOST_VALUES {
+            return Err(BodyError::TooManyValues);
+        }
+        self.share(held, contents.memory())
+    }
+
+    fn share<'a>(&'a self, held: &mut Held<'a>, bytes: usize) -> Result<(), BodyError> {
+        let bytes = u32::try_from(bytes).map_err(|_longer_than_any_limit| BodyError::TooLong)?;
+        let permit = self.0.try_acquire_many(bytes).map_err(|_none_left| BodyError::NoMemory)?;
+        match &mut held.share {
+            Some(share) => share.merge(permit),
+            none => *none = Some(permit),
+        }
+        Ok(())
     }
 
     fn keep<'a>(&'a self, held: &mut Held<'a>, data: &[u8], longest: usize) -> Result<(), BodyError> {
         if held.bytes.len().saturating_add(data.len()) > longest {
             return Err(BodyError::TooLong);
         }
-        let length = u32::try_from(data.len()).map_err(|_longer_than_any_limit| BodyError::TooLong)?;
-        let permit = self.0.try_acquire_many(length).map_err(|_none_left| BodyError::NoMemory)?;
-        match &mut held.share {
-            Some(share) => share.merge(permit),
-            none => *none = Some(permit),
-        }
+        self.share(held, data.len())?;
         held.bytes.extend_from_slice(data);
         Ok(())
     }

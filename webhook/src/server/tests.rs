@@ -83,6 +83,27 @@ async fn bodies_that_are_too_large_together_are_sent_away_and_the_memory_comes_b
 }
 
 #[tokio::test]
+async fn a_body_of_countless_values_is_refused_before_any_of_them_takes_memory() {
+    let zeros = format!("[{}0]", "0,".repeat(LONGEST_BODY / 2 - 2));
+    let (status, body) = send(reviews(context(1)), post("/mutate", zeros)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(String::from_utf8(body).unwrap(), "the body holds more than 300000 values\n");
+}
+
+#[tokio::test]
+async fn the_document_of_a_body_counts_and_the_most_expensive_one_that_is_allowed_finds_room() {
+    let memory = Memory::new(2000);
+    let objects = format!("[{}]", ["{}"; 4].join(","));
+    assert_eq!(memory.read(Body::from(objects), 100, BODY_TIMEOUT).await.unwrap_err(), BodyError::NoMemory);
+    let string = format!("\"{}\"", "{".repeat(1000));
+    assert!(memory.read(Body::from(string), 1002, BODY_TIMEOUT).await.is_ok());
+
+    let dearest = format!("[{}{{}}]", "{},".repeat(MOST_VALUES / 2 - 1));
+    let whole = format!("{dearest}{}", " ".repeat(LONGEST_BODY - dearest.len()));
+    assert!(Memory::new(BODIES).read(Body::from(whole), LONGEST_BODY, BODY_TIMEOUT).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_replica_that_does_not_know_every_policy_yet_answers_no_review() {
     let context = context(1);
     let condition = context.readiness.condition("SecretPolicy");

@@ -55,6 +55,8 @@ async fn asking_again_for_a_patched_pod_changes_nothing_and_the_other_webhook_ac
     assert_eq!((second["response"].get("patch"), second["response"].get("patchType")), (None, None));
     let verdict = answer(&stage, &webhook.url("/validate"), &creation(&patched)).await;
     assert_eq!(verdict["response"]["allowed"], true, "{verdict}");
+    let grants = verdict["response"]["auditAnnotations"]["admitted-grants"].as_str().unwrap();
+    assert!(grants.contains("kv/app/db") && grants.contains("shop/web"), "{grants}");
 }
 
 #[tokio::test]
@@ -154,4 +156,74 @@ async fn every_decision_is_counted_and_logged_with_its_reason() {
         decisions,
         [["shop", "web-*", "web", "injected", "changed"], ["shop", "web-*", "web", "denied", "policy"]]
     );
+}
+
+/// A change of a running Pod through one of its subresources.
+async fn through(subresource: &str, stage: &Stage, url: &str, (old, new): (&Value, &Value)) -> Value {
+    let mut review = change(old, new);
+    review["request"]["subResource"] = json!(subresource);
+    answer(stage, url, &review).await["response"].clone()
+}
+
+#[tokio::test]
+async fn a_subresource_is_no_way_around_what_holds_for_a_pod() {
+    let stage = Stage::new();
+    let webhook = stage.serve();
+    let validate = webhook.url("/validate");
+    let pod = pod("kv/app/db");
+    let running = patched(&pod, &answer(&stage, &webhook.url("/mutate"), &creation(&pod)).await);
+
+    let mut stripped = running.clone();
+    stripped["metadata"]["annotations"] = json!({});
+    for subresource in ["status", "resize", "ephemeralcontainers"] {
+        let refused = through(subresource, &stage, &validate, (&running, &stripped)).await;
+        assert_eq!(refused["allowed"], false, "{subresource}");
+        assert!(refused["status"]["message"].as_str().unwrap().contains("secret.alcove.dev/db-creds"), "{refused}");
+    }
+
+    let resized = |memory: &str| {
+        let mut resized = running.clone();
+        let resources = &mut resized["spec"]["initContainers"][0]["resources"];
+        resources["limits"]["memory"] = json!(memory);
+        resources["requests"]["memory"] = json!("8Mi");
+        resized
+    };
+    let small = through("resize", &stage, &validate, (&running, &resized("9Mi"))).await;
+    assert_eq!(small["allowed"], false, "{small}");
+    assert!(small["status"]["message"].as_str().unwrap().contains("resources"), "{small}");
+    let larger = through("resize", &stage, &validate, (&running, &resized("256Mi"))).await;
+    assert_eq!(larger["allowed"], true, "{larger}");
+
+    let mut reported = running.clone();
+    reported["status"] = json!({"phase": "Running"});
+    reported["metadata"]["annotations"]["example.com/seen"] = json!("yes");
+    let status = through("status", &stage, &validate, (&running, &reported)).await;
+    assert_eq!(status["allowed"], true, "{status}");
+}
+
+#[tokio::test]
+async fn while_one_version_takes_the_place_of_another_the_image_of_the_other_is_accepted_if_it_is_named() {
+    let stage = Stage::new();
+    let old = stage.serve_with(&["--sidecar-image=registry.example/sidecar:1"]);
+    let pod = pod("kv/app/db");
+    let injected = patched(&pod, &answer(&stage, &old.url("/mutate"), &creation(&pod)).await);
+
+    let strict = stage.serve_with(&["--sidecar-image=registry.example/sidecar:2"]);
+    let refused = answer(&stage, &strict.url("/validate"), &creation(&injected)).await["response"].clone();
+    assert_eq!(refused["allowed"], false);
+    assert!(refused["status"]["message"].as_str().unwrap().contains("image"), "{refused}");
+
+    let named =
+        ["--sidecar-image=registry.example/sidecar:2", "--also-accept-sidecar-image=registry.example/sidecar:1"];
+    let tolerant = stage.serve_with(&named);
+    let accepted = answer(&stage, &tolerant.url("/validate"), &creation(&injected)).await;
+    assert_eq!(accepted["response"]["allowed"], true, "{accepted}");
+    let mut foreign = injected.clone();
+    foreign["spec"]["initContainers"][0]["image"] = json!("registry.example/other:1");
+    let refused = answer(&stage, &tolerant.url("/validate"), &creation(&foreign)).await;
+    assert_eq!(refused["response"]["allowed"], false);
+    let mut commanded = injected;
+    commanded["spec"]["initContainers"][0]["command"] = json!(["sh"]);
+    let refused = answer(&stage, &tolerant.url("/validate"), &creation(&commanded)).await;
+    assert_eq!(refused["response"]["allowed"], false, "the image alone is tolerated");
 }

@@ -108,6 +108,15 @@ async fn the_first_leader_makes_the_secret_or_fills_the_one_that_the_manifests_b
 }
 
 #[tokio::test]
+async fn a_secret_that_is_missing_and_may_not_be_made_leads_to_the_manifests() {
+    let mut stage = Stage::new();
+    stage.server.forbid("write");
+    let error = stage.keeper.pass().await.unwrap_err();
+    let expected = "Secret system/tls is missing and may not be created: apply manifests/base again";
+    assert_eq!(report::chain(&error), expected);
+}
+
+#[tokio::test]
 async fn a_configuration_that_comes_back_without_its_bundle_gets_it_at_once() {
     let mut stage = Stage::new();
     let bundle = aged(&stage.server, Duration::ZERO);

@@ -1,0 +1,170 @@
+use std::collections::BTreeMap;
+
+use alcove_resources::Kind as OurKind;
+use proptest::prelude::*;
+
+use super::*;
+
+fn item(key: Key, version: u64) -> (Item, u64) {
+    let content = match key.kind {
+        Kind::Namespace => Content::Namespace(BTreeMap::from([("version".to_owned(), version.to_string())])),
+        Kind::ServiceAccount => {
+            let annotations = BTreeMap::from([("version".to_owned(), version.to_string())]);
+            Content::ServiceAccount(alcove_injection::catalog::ServiceAccount { annotations, ..Default::default() })
+        }
+        Kind::Ours(kind) => Content::Unreadable(kind, alcove_contract::Problem::new("", "wrong")),
+    };
+    (Item { key, content }, version)
+}
+
+fn account(name: &str) -> Key {
+    Key { kind: Kind::ServiceAccount, namespace: "shop".to_owned(), name: name.to_owned() }
+}
+
+fn label(view: &View, name: &str) -> Option<u64> {
+    let account = view.catalog().service_account("shop", name)?;
+    Some(account.annotations["version"].parse().unwrap())
+}
+
+fn watched(view: &mut View, name: &str, version: u64) {
+    let (item, version) = item(account(name), version);
+    view.watched(item, version);
+}
+
+/// A live read of the ServiceAccounts of the namespace, as of `version`.
+fn read(view: &mut View, version: u64, accounts: &[(&str, u64)]) -> bool {
+    let items = accounts.iter().map(|(name, version)| item(account(name), *version)).collect();
+    view.read(List { part: Part::of(Kind::ServiceAccount, "shop"), version, items })
+}
+
+#[test]
+fn a_live_read_brings_what_the_watch_has_not_seen_and_takes_away_what_is_gone() {
+    let mut view = View::default();
+    watched(&mut view, "stays", 1);
+    watched(&mut view, "goes", 2);
+    assert!(read(&mut view, 5, &[("stays", 1), ("new", 4)]));
+    assert_eq!((label(&view, "stays"), label(&view, "goes"), label(&view, "new")), (Some(1), None, Some(4)));
+    assert!(!read(&mut view, 6, &[("stays", 1), ("new", 4)]), "nothing has changed since");
+}
+
+#[test]
+fn what_the_watch_delivers_late_does_not_undo_a_live_read() {
+    let mut view = View::default();
+    read(&mut view, 10, &[("made-again", 9)]);
+    watched(&mut view, "gone", 5);
+    view.deleted(&account("made-again"), 8);
+    assert_eq!((label(&view, "gone"), label(&view, "made-again")), (None, Some(9)));
+    watched(&mut view, "gone", 11);
+    view.deleted(&account("made-again"), 12);
+    assert_eq!((label(&view, "gone"), label(&view, "made-again")), (Some(11), None));
+}
+
+#[test]
+fn a_live_read_that_is_older_than_what_was_seen_changes_nothing() {
+    let mut view = View::default();
+    watched(&mut view, "made-after-the-list", 5);
+    assert!(!read(&mut view, 4, &[("deleted-since", 1)]));
+    assert_eq!((label(&view, "made-after-the-list"), label(&view, "deleted-since")), (Some(5), None));
+    read(&mut view, 8, &[("later", 7)]);
+    assert!(!read(&mut view, 6, &[]), "a later list has been read");
+    assert_eq!(label(&view, "later"), Some(7));
+}
+
+#[test]
+fn a_live_read_of_one_namespace_leaves_the_others_alone() {
+    let mut view = View::default();
+    for kind in [Kind::Namespace, Kind::ServiceAccount] {
+        for namespace in ["shop", "other"] {
+            let key = Part::of(kind, namespace).key(namespace);
+            let (item, version) = item(key, 1);
+            view.watched(item, version);
+        }
+        view.read(List { part: Part::of(kind, "shop"), version: 2, items: Vec::new() });
+    }
+    assert_eq!((view.catalog().namespace_labels("shop"), label(&view, "shop")), (None, None));
+    assert!(view.catalog().namespace_labels("other").is_some());
+    assert!(view.catalog().service_account("other", "other").is_some());
+    assert_eq!(Part::of(Kind::Ours(OurKind::ClusterSecretPolicy), "shop").namespace, "", "all namespaces share them");
+}
+
+#[test]
+fn what_a_complete_list_of_the_watch_does_not_hold_is_gone_also_if_only_a_live_read_saw_it() {
+    let mut view = View::default();
+    watched(&mut view, "stays", 1);
+    watched(&mut view, "goes", 2);
+    read(&mut view, 3, &[("stays", 1), ("goes", 2), ("goes-too", 3)]);
+    view.retain(Kind::ServiceAccount, &HashSet::from([account("stays")]));
+    assert_eq!((label(&view, "stays"), label(&view, "goes"), label(&view, "goes-too")), (Some(1), None, None));
+    watched(&mut view, "goes-too", 3);
+    assert_eq!(label(&view, "goes-too"), Some(3), "the list was older, and the watch goes on from there");
+}
+
+#[test]
+fn whoever_looks_at_the_catalog_keeps_no_change_waiting_and_sees_none() {
+    let mut view = View::default();
+    watched(&mut view, "web", 1);
+    let held = Arc::clone(view.catalog());
+    watched(&mut view, "web", 2);
+    assert_eq!(held.service_account("shop", "web").unwrap().annotations["version"], "1");
+    assert_eq!(label(&view, "web"), Some(2));
+    let held = Arc::clone(view.catalog());
+    read(&mut view, 9, &[("web", 2)]);
+    assert!(Arc::ptr_eq(&held, view.catalog()), "a read without news copies nothing");
+}
+
+/// What happens to three ServiceAccounts, one version after the other: made or changed, or deleted.
+fn history() -> impl Strategy<Value = Vec<(usize, bool)>> {
+    prop::collection::vec((0..NAMES.len(), any::<bool>()), 1..12)
+}
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// The accounts after `version` events of a history.
+fn at(history: &[(usize, bool)], version: usize) -> BTreeMap<&'static str, u64> {
+    let mut accounts = BTreeMap::new();
+    for (version, (account, made)) in (1..).zip(history.iter().take(version)) {
+        if *made {
+            accounts.insert(NAMES[*account], version)
+        } else {
+            accounts.remove(NAMES[*account])
+        };
+    }
+    accounts
+}
+
+proptest! {
+    #[test]
+    fn the_view_is_never_older_than_the_newest_of_watch_and_live_reads(
+        history in history(),
+        steps in prop::collection::vec(prop::option::of(0usize..12), 0..24),
+    ) {
+        let (mut view, mut seen, mut newest) = (View::default(), 0, 0);
+        for step in steps {
+            match step {
+                // A live read, as of some version.
+                Some(version) => {
+                    let version = version.min(history.len()).max(1);
+                    let list: Vec<_> = at(&history, version).into_iter().collect();
+                    read(&mut view, u64::try_from(version).unwrap(), &list);
+                    newest = newest.max(version);
+                }
+                // The next event of the watch.
+                None if seen < history.len() => {
+                    let (account_index, made) = history[seen];
+                    seen += 1;
+                    let version = u64::try_from(seen).unwrap();
+                    if made {
+                        watched(&mut view, NAMES[account_index], version);
+                    } else {
+                        view.deleted(&account(NAMES[account_index]), version);
+                    }
+                    newest = newest.max(seen);
+                }
+                None => {}
+            }
+            let known: BTreeMap<_, _> =
+                NAMES.into_iter().filter_map(|name| Some((name, label(&view, name)?))).collect();
+            prop_assert_eq!(&known, &at(&history, newest));
+        }
+    }
+}
