@@ -210,7 +210,7 @@ fn normalised(line: &str, pod: &Value) -> String {
 /// An octal mode that shuts others out, without what it says of the group.
 fn without_group(mode: &str) -> String {
     let bits = u32::from_str_radix(mode, 8).unwrap_or_default();
-    if bits & 0o007 == 0 { format!("{:o}", bits & 0o7707) } else { mode.to_owned() }
+    if mode.ends_with('0') { format!("{:o}", bits & 0o7707) } else { mode.to_owned() }
 }
 
 /// Whether a line is about something below a mount that Alcove fills.

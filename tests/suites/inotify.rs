@@ -131,8 +131,19 @@ async fn wait_until_shown(namespace: &Namespace, step: usize) -> Result<()> {
 async fn events(namespace: &Namespace) -> Result<String> {
     let log = namespace.logs("app", "app").await?;
     ensure!(log.contains("moved-to ..data"), "the observer has seen nothing: {log}");
-    let lines: Vec<String> = log.lines().map(without_time).collect::<Result<_>>()?;
+    let mut lines: Vec<String> = log.lines().map(without_time).collect::<Result<_>>()?;
+    sort_removals(&mut lines);
     Ok(lines.join("\n"))
+}
+
+/// The kubelet writes the files of a directory in the order of Go's maps, which is none, and removes them likewise.
+fn sort_removals(lines: &mut [String]) {
+    const FILE: &str = "/etc/creds/password:";
+    let is_removal = |line: &str| line.starts_with(FILE) || line.starts_with("/etc/creds/..data: delete ");
+    for run in lines.chunk_by_mut(|one, other| is_removal(one) && is_removal(other)) {
+        // What happens to the one file that is watched keeps its order.
+        run.sort_by_key(|line| if line.starts_with(FILE) { String::new() } else { line.clone() });
+    }
 }
 
 fn without_time(line: &str) -> Result<String> {

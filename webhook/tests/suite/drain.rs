@@ -31,7 +31,8 @@ impl Endpoint {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_review_fails_while_replicas_are_replaced_under_load() {
     let stage = Stage::new();
-    let start = || stage.serve_with(&["--drain-delay=1s"]);
+    // As long as in a cluster: it must outlast what a busy machine takes for the reviews that come meanwhile.
+    let start = || stage.serve_with(&["--drain-delay=5s"]);
     let mut serving = start();
     let endpoint = Arc::new(Endpoint::default());
     endpoint.set(&serving);
