@@ -6,6 +6,7 @@ use alcove_sidecar::run::{Places, run};
 use alcove_sidecar::status::Status;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -31,7 +32,7 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "/dev/termination-log")]
         termination_log: PathBuf,
     },
-    /// Exit with 0 if everything has been published since `run` started, else with 1.
+    /// Exit with 0 if everything has been published since `run` started, else print what is waited for and exit with 1.
     Ready,
 }
 
@@ -39,7 +40,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let Arguments { command, status } = Arguments::parse();
     let status = Status::in_directory(&status);
     let succeeded = match command {
-        Command::Ready => status.is_ready(),
+        Command::Ready => ready(&status)?,
         Command::Run { termination_log } => {
             // The one place that chooses the crypto of every connection.
             let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -49,6 +50,15 @@ fn main() -> anyhow::Result<ExitCode> {
         }
     };
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The answer to the startup probe; the kubelet shows what it prints in the Pod's events.
+fn ready(status: &Status) -> io::Result<bool> {
+    let is_ready = status.is_ready();
+    if let Some(reason) = status.waiting().filter(|_| !is_ready) {
+        writeln!(io::stdout(), "{reason}")?;
+    }
+    Ok(is_ready)
 }
 
 /// The process's variables. One that is not UTF-8 is read with replacements, so that it is refused with its name.

@@ -163,7 +163,7 @@ impl Publisher {
         }
         if let (Some(old), Outcome::Replaced) = (old, outcome) {
             self.unlink_names(&old.names()? - &payload.visible_names())?;
-            generation::remove(self.changes.as_ref(), self.root.as_fd(), old.name())?;
+            generation::remove(self.changes.as_ref(), self.root.as_fd(), &old.into_name())?;
         }
         Ok(outcome)
     }

@@ -140,12 +140,22 @@ impl Sidecar {
                 Ok(()) => tracing::info!("ready: every file is in its place"),
                 Err(error) => return Step::End(Exit::Failed(vec![format!("cannot say that it is ready: {error}")])),
             },
-            Action::Report(Report::Trouble(text)) => tracing::warn!("{text}"),
+            Action::Report(Report::Trouble(text)) => self.tell(&text),
             Action::Report(Report::Recovery(text)) => tracing::info!("{text}"),
             Action::Close => self.close(),
             Action::Exit(exit) => return Step::End(exit),
         }
         Step::Go
+    }
+
+    /// Says what does not work: in the log and, as long as the Pod waits for it, to whoever looks at the Pod.
+    fn tell(&self, trouble: &str) {
+        tracing::warn!("{trouble}");
+        if !self.status.is_ready()
+            && let Err(error) = self.status.set_waiting(trouble)
+        {
+            tracing::debug!(%error, "cannot say what is waited for");
+        }
     }
 
     fn fetch(&self, id: SourceId) {

@@ -3,29 +3,37 @@
 //! The probe is a process of its own: it answers at once, also while the sidecar is busy.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// The name of the file in the status directory.
-const FILE: &str = "ready";
+/// The file that is there once everything has been published.
+const READY: &str = "ready";
+/// The file that says what is waited for until then.
+const WAITING: &str = "waiting";
 
-/// The place where the sidecar says that it is ready.
+/// The place where the sidecar says that it is ready, or why it is not.
 #[derive(Clone, Debug)]
 pub struct Status {
-    path: PathBuf,
+    directory: PathBuf,
 }
 
 impl Status {
     /// The status that is kept in `directory`.
     #[must_use]
     pub fn in_directory(directory: &Path) -> Self {
-        Self { path: directory.join(FILE) }
+        Self { directory: directory.to_owned() }
     }
 
     /// Whether everything has been published since the sidecar started.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.path.exists()
+        self.directory.join(READY).exists()
+    }
+
+    /// What is waited for, as far as anything is known: the kubelet shows it in the event of a failed probe.
+    #[must_use]
+    pub fn waiting(&self) -> Option<String> {
+        std::fs::read_to_string(self.directory.join(WAITING)).ok()
     }
 
     /// Says that everything has been published.
@@ -34,7 +42,17 @@ impl Status {
     ///
     /// What the file system refuses.
     pub fn set_ready(&self) -> io::Result<()> {
-        File::create(&self.path).map(drop)
+        self.remove(WAITING)?;
+        File::create(self.directory.join(READY)).map(drop)
+    }
+
+    /// Says what is waited for: a text for people, which holds no value.
+    ///
+    /// # Errors
+    ///
+    /// What the file system refuses.
+    pub fn set_waiting(&self, reason: &str) -> io::Result<()> {
+        File::create(self.directory.join(WAITING))?.write_all(reason.as_bytes())
     }
 
     /// Says that nothing is known yet: the directory outlives the process that was ready.
@@ -43,7 +61,12 @@ impl Status {
     ///
     /// What the file system refuses.
     pub fn reset(&self) -> io::Result<()> {
-        match std::fs::remove_file(&self.path) {
+        self.remove(READY)?;
+        self.remove(WAITING)
+    }
+
+    fn remove(&self, file: &str) -> io::Result<()> {
+        match std::fs::remove_file(self.directory.join(file)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -64,6 +87,20 @@ mod tests {
         assert!(status.is_ready());
         status.reset().unwrap();
         assert!(!status.is_ready());
+    }
+
+    #[test]
+    fn what_is_waited_for_is_told_until_everything_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let status = Status::in_directory(directory.path());
+        assert_eq!(status.waiting(), None);
+        status.set_waiting("store vault: sealed").unwrap();
+        assert_eq!(status.waiting().as_deref(), Some("store vault: sealed"));
+        status.set_ready().unwrap();
+        assert_eq!(status.waiting(), None);
+        status.set_waiting("left behind").unwrap();
+        status.reset().unwrap();
+        assert_eq!(status.waiting(), None);
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub(super) fn remove(changes: &dyn Changes, root: BorrowedFd<'_>, name: &str) ->
             changes.remove_file(parent.as_fd(), name)?;
         }
     }
+    // inotify tells the end of a directory only when nobody holds it open any more, and reloaders wait for that.
+    drop(generation);
     changes.remove_directory(root, name)
 }
 
@@ -79,6 +81,11 @@ impl Generation {
     /// The name of its directory.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Closes it and gives its name.
+    pub(super) fn into_name(self) -> String {
+        self.name
     }
 
     /// Its top-level names.

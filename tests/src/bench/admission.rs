@@ -38,19 +38,14 @@ async fn latency(program: &Path, duration: Duration, table: &mut Table) -> Resul
         let before = Histogram::read(&metrics).await?;
         let outcome = load::apply(&server, &review, connections, duration).await?;
         let inside = Histogram::read(&metrics).await?.since(&before);
-        let plural = if connections == 1 { "" } else { "s" };
-        table.row(
-            format!("admission, {CONTAINERS} containers, {connections} connection{plural}"),
-            outcome.summary(),
-            "",
-        );
+        table.row(format!("admission, containers: {CONTAINERS}, connections: {connections}"), outcome.summary(), "");
         let inside = inside.at_most(990).map_or_else(|| "nothing counted".to_owned(), |limit| format!("≤ {limit} ms"));
         let target = if connections == 16 { "< 2 ms" } else { "" };
-        table.row(format!("… p99 inside the webhook, {connections} connection{plural}"), inside, target);
+        table.row(format!("… p99 inside the webhook, connections: {connections}"), inside, target);
     }
     for containers in [1, 10, 100] {
         let outcome = load::apply(&server, &fixtures::review(containers), 1, duration).await?;
-        table.row(format!("admission, {containers} containers, 1 connection"), outcome.summary(), "linear");
+        table.row(format!("admission, containers: {containers}, connections: 1"), outcome.summary(), "linear");
     }
     stage.done();
     Ok(())
