@@ -11,7 +11,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     facts![every_test_that_a_document_names_exists, every_link_to_a_file_leads_to_one]
 }
 
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -19,6 +19,7 @@ const DOCUMENTS: [&str; 9] = [
     "CHANGELOG.md",
     "docs/annotations.md",
     "docs/operations.md",
+    "docs/performance.md",
     "docs/threat-model.md",
     "tests/README.md",
 ];

@@ -53,7 +53,7 @@ struct LiveRead {
 }
 
 /// From a tenth of a millisecond to the time after which an API server gives up.
-const BUCKETS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 2.5, 5.0];
+const BUCKETS: [f64; 13] = [0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 2.5, 5.0];
 
 impl Default for Metrics {
     fn default() -> Self {
