@@ -168,11 +168,15 @@ fn read(directory: &Path, pair: &[PathBuf; 2]) -> Result<Contents, FilesError> {
     Err(FilesError::Unsteady { directory: directory.to_owned() })
 }
 
+/// The directory that holds the current version: what `..data` names, or the directory itself where there is no such link.
+///
+/// The link is read and not followed: one whose target has just been removed still says that there are versions.
 fn current_version(directory: &Path) -> Result<PathBuf, FilesError> {
     let link = directory.join("..data");
-    match link.canonicalize() {
+    match link.read_link() {
+        Ok(target) => Ok(directory.join(target)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(directory.to_owned()),
-        resolved => resolved.map_err(|source| FilesError::Read { path: link, source }),
+        Err(source) => Err(FilesError::Read { path: link, source }),
     }
 }
 

@@ -109,7 +109,8 @@ const TABLE: &[Annotation] = &[
         value: "`file`, `exec` or `auto`",
         default: "`auto`",
         meaning: "how environment variables are delivered: `file` by `fileKeyRef` (Kubernetes 1.35 and later), `exec` by \
-                  a wrapper around the command, `auto` by what server and nodes support",
+                  a wrapper around the command, which this version refuses, `auto` by what server and nodes support: in this \
+                  version `file`",
         apply: |annotations, text| {
             let known = [("file", EnvDelivery::File), ("exec", EnvDelivery::Exec), ("auto", EnvDelivery::Auto)];
             annotations.env = choice(text, &known)?;

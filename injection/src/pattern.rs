@@ -8,6 +8,9 @@ use alcove_contract::Problem;
 /// The longest pattern, in bytes.
 pub const LONGEST: usize = 1024;
 
+/// The most wildcards of a pattern, a run of stars being one: each is one more way to match that has to be followed.
+const MOST_WILDCARDS: usize = 10;
+
 /// One pattern, ready to be matched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
@@ -118,6 +121,11 @@ fn checked(text: &str) -> Result<&str, Problem> {
     if text.len() > LONGEST {
         return Err(Problem::new("", format!("has {} bytes, more than {LONGEST}", text.len())));
     }
+    let wildcards = text.split(|letter| letter != '*').filter(|stars| !stars.is_empty()).count();
+    if wildcards > MOST_WILDCARDS {
+        return Err(Problem::new("", format!("has {wildcards} wildcards, more than {MOST_WILDCARDS}"))
+            .with_remedy("write several patterns"));
+    }
     Ok(text)
 }
 
@@ -178,14 +186,23 @@ mod tests {
     fn a_hostile_pattern_takes_no_more_steps_than_its_length_for_each_byte() {
         let text = format!("{}/", "a".repeat(2047));
         for unit in ["*a", "**a", "*a**a", "a*", "*aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] {
-            let pattern = key(&unit.repeat(LONGEST / unit.len()));
+            let wildcards = unit.split('a').filter(|stars| !stars.is_empty()).count();
+            let pattern = key(&unit.repeat(MOST_WILDCARDS / wildcards));
             let mut steps = 0_usize;
             assert!(!pattern.run(&text, || steps += 1), "{unit}");
             assert!(steps <= (pattern.rest.len() + 1) * text.len(), "{unit}: {steps}");
         }
         let mut steps = 0_usize;
-        assert!(!key(&"**a".repeat(341)).run(&text, || steps += 1));
+        assert!(!key(&"**a".repeat(MOST_WILDCARDS)).run(&text, || steps += 1));
         assert!(steps <= 4 * text.len(), "two stars make everything before them irrelevant: {steps}");
+    }
+
+    #[test]
+    fn a_pattern_of_many_wildcards_is_refused() {
+        assert!(Pattern::of_keys(&"*a".repeat(MOST_WILDCARDS)).is_ok());
+        let problem = Pattern::of_keys(&"*a".repeat(MOST_WILDCARDS + 1)).unwrap_err();
+        assert_eq!(problem.to_string(), ": has 11 wildcards, more than 10; write several patterns");
+        assert!(Pattern::of_names(&"a*".repeat(MOST_WILDCARDS + 1)).is_err());
     }
 
     /// The obvious matcher, which tries every way: exponential, and right.

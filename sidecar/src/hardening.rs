@@ -7,7 +7,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 use rustix::thread::set_no_new_privs;
 
 /// Hardens this process.
-pub(crate) fn apply() {
+pub fn apply() {
     report("forbid core dumps and tracers", set_dumpable_behavior(DumpableBehavior::NotDumpable));
     report("limit core dumps to nothing", setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }));
     report("forbid new privileges", set_no_new_privs(true));

@@ -5,7 +5,7 @@
 //! sockets and the clock.
 
 pub mod agent;
-mod hardening;
+pub mod hardening;
 pub mod logging;
 pub mod mirror;
 pub mod publish;

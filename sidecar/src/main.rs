@@ -2,6 +2,7 @@
 
 use alcove_contract::layout;
 use alcove_sidecar::agent::Exit;
+use alcove_sidecar::hardening;
 use alcove_sidecar::run::{Places, run};
 use alcove_sidecar::status::Status;
 use anyhow::Context as _;
@@ -40,7 +41,11 @@ fn main() -> anyhow::Result<ExitCode> {
     let Arguments { command, status } = Arguments::parse();
     let status = Status::in_directory(&status);
     let succeeded = match command {
-        Command::Ready => ready(&status)?,
+        Command::Ready => {
+            // The probe, too, is a process with a view of the tokens, and of the application's user.
+            hardening::apply();
+            ready(&status)?
+        }
         Command::Run { termination_log } => {
             // The one place that chooses the crypto of every connection.
             let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();

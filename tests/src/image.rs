@@ -8,6 +8,7 @@ mod archive;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
 
@@ -28,13 +29,17 @@ pub struct Image {
     pub archive: PathBuf,
 }
 
+/// How many images this process has packed: no two of them share an unfinished file.
+static PACKED: AtomicU32 = AtomicU32::new(0);
+
 /// Packs `recipe` under the name `reference`, below `localhost/`.
 pub fn pack(reference: &str, recipe: &Recipe) -> Result<Image> {
     let file_name = reference.replace(['/', ':'], "_");
     let image = Image { reference: reference.to_owned(), archive: state::images().join(format!("{file_name}.tar")) };
     let bytes = recipe.archive(reference).with_context(|| format!("packing the image {reference}"))?;
-    // Another run of the same checkout may be importing the old file.
-    let unfinished = image.archive.with_extension(format!("{}.unfinished", std::process::id()));
+    // Another run of the same checkout may be importing the old file, and another test packing the same image.
+    let number = PACKED.fetch_add(1, Ordering::Relaxed);
+    let unfinished = image.archive.with_extension(format!("{}.{number}.unfinished", std::process::id()));
     process::write(&unfinished, bytes)?;
     fs::rename(&unfinished, &image.archive).with_context(|| format!("renaming {}", unfinished.display()))?;
     Ok(image)

@@ -5,8 +5,8 @@ use crate::decision::{Context, Findings, RefusalReason, extent};
 use crate::inject::document::text;
 use crate::places::{self, Mention};
 use crate::pod::{Container, ContainerKind, Pod};
-use alcove_contract::Problem;
 use alcove_contract::annotations::{self, Inject, PodAnnotations};
+use alcove_contract::{Problem, layout};
 use std::collections::BTreeSet;
 
 const REMEDY: &str = "leave it away: what the Pod's own containers were granted is not for whoever debugs them";
@@ -28,6 +28,19 @@ pub(super) fn check(old: &Pod, new: &Pod, context: &Context<'_>, findings: &mut 
         findings.refuse(RefusalReason::Policy, problems);
     }
     if sidecar_of(old).is_some() {
+        let targets =
+            added.iter().filter(|container| text(container.document, "targetContainerName") == layout::CONTAINER);
+        findings.refuse(
+            RefusalReason::Policy,
+            targets.map(|container| {
+                let reason = format!(
+                    "lets the ephemeral container \"{}\" into the processes of the sidecar, and so to its tokens",
+                    container.name
+                );
+                let place = format!("{}.targetContainerName", container.path());
+                Problem::new(place, reason).with_value(layout::CONTAINER).with_remedy("name another container")
+            }),
+        );
         findings.warnings.extend(added.iter().filter_map(neighbour));
     }
     let names: BTreeSet<&str> = added.iter().map(|container| container.name).collect();
