@@ -111,12 +111,7 @@ async fn no_admission_fails_while_every_replica_is_replaced(test: Test) -> Resul
             kubectl.run(&["rollout", "restart", "deployment/alcove-webhook", "-n", alcove]).await?;
             kubectl.run(&["rollout", "status", "deployment/alcove-webhook", "-n", alcove, "--timeout=120s"]).await?;
             // The old replicas drain: they have to be gone, too, before nothing more can go wrong.
-            wait::until("the replaced replicas to be gone", async || {
-                let pods = kubectl.json(&["get", "pods", "-n", alcove]).await?;
-                let count = pods.pointer("/items").and_then(Value::as_array).map_or(0, Vec::len);
-                Ok(if count == 2 { Seen::Met(()) } else { Seen::NotYet(format!("{count} Pods")) })
-            })
-            .await
+            wait_for_replicas(&test, 2).await
         })
         .await?;
     ensure!(asked >= 100, "only {asked} admissions were asked for");
@@ -125,7 +120,12 @@ async fn no_admission_fails_while_every_replica_is_replaced(test: Test) -> Resul
 
 /// Makes the replicas begin with certificates of the new lifetimes: those of the old ones would be good for weeks.
 async fn begin_anew(test: &Test, load: &Load<'_>) -> Result<()> {
-    let (old, alcove) = (served_certificate(test).await?, test.alcove().await?.namespace());
+    let alcove = test.alcove().await?.namespace();
+    let rolled_out = ["rollout", "status", "deployment/alcove-webhook", "-n", alcove, "--timeout=120s"];
+    test.node().kubectl().run(&rolled_out).await?;
+    // A replica of before that still leads would issue for weeks again.
+    wait_for_replicas(test, 3).await?;
+    let old = served_certificate(test).await?;
     let emptied = ["patch", "secret", "alcove-webhook-tls", "-n", alcove, "--type=merge", "-p", "{\"data\":null}"];
     test.node().kubectl().run(&emptied).await?;
     wait_for_another_certificate(test, &[&old, ""]).await?;
@@ -143,6 +143,17 @@ async fn wait_for_another_certificate(test: &Test, known: &[&str]) -> Result<Str
     wait::until("the certificate to be replaced", async || {
         let now = served_certificate(test).await?;
         Ok(if known.contains(&now.as_str()) { Seen::NotYet("still the old one".to_owned()) } else { Seen::Met(now) })
+    })
+    .await
+}
+
+/// Waits until there are exactly so many Pods of the webhook: those that were replaced are gone.
+async fn wait_for_replicas(test: &Test, wanted: usize) -> Result<()> {
+    let alcove = test.alcove().await?.namespace();
+    wait::until("the replaced replicas to be gone", async || {
+        let pods = test.node().kubectl().json(&["get", "pods", "-n", alcove]).await?;
+        let count = pods.pointer("/items").and_then(Value::as_array).map_or(0, Vec::len);
+        Ok(if count == wanted { Seen::Met(()) } else { Seen::NotYet(format!("{count} Pods")) })
     })
     .await
 }
