@@ -1,5 +1,8 @@
 //! The nearest known spelling of a word that is not known.
 
+use crate::{Problem, Problems};
+use serde_json::{Map, Value};
+
 /// The longest word that an offer is sought for, in bytes: Kubernetes has no longer names.
 const LONGEST: usize = 253;
 /// How much comparing one word may cost, in pairs of letters: 1000 names of 20 letters, or 6 of 253.
@@ -56,6 +59,15 @@ pub fn listed(words: &[&str]) -> String {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
     }
+}
+
+/// A problem for every field that is not among `known`, each with the field that was probably meant.
+pub(crate) fn unknown_fields(fields: &Map<String, Value>, known: &[&str]) -> Problems {
+    fields
+        .keys()
+        .filter(|name| !known.contains(&name.as_str()))
+        .map(|name| Problem::new(name.as_str(), "is not a field").with_remedy(remedy(name, known)))
+        .collect()
 }
 
 #[cfg(test)]

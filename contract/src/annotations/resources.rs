@@ -2,7 +2,7 @@
 
 use crate::quantity::Quantity;
 use crate::{Problem, Problems, spelling, yaml};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::str::FromStr;
 
 /// Requests and limits of the sidecar.
@@ -45,7 +45,7 @@ impl SidecarResources {
                 .with_remedy("write {requests: {cpu: 5m, memory: 16Mi}, limits: {memory: 64Mi}}")
                 .into());
         };
-        let mut problems = unknown(fields, &["requests", "limits"]);
+        let mut problems = spelling::unknown_fields(fields, &["requests", "limits"]);
         let mut list = |name: &str| {
             let read = fields.get(name).map_or_else(|| Ok(ResourceList::default()), ResourceList::from_document);
             problems.collect(read.map_err(|inner| inner.below(name))).unwrap_or_default()
@@ -60,7 +60,7 @@ impl ResourceList {
         let Value::Object(fields) = document else {
             return Err(Problem::new("", "is not a YAML mapping").into());
         };
-        let mut problems = unknown(fields, &["cpu", "memory", "ephemeral-storage"]);
+        let mut problems = spelling::unknown_fields(fields, &["cpu", "memory", "ephemeral-storage"]);
         let mut amount = |name: &str| {
             let value = fields.get(name).filter(|value| !value.is_null())?;
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -70,12 +70,4 @@ impl ResourceList {
             Self { cpu: amount("cpu"), memory: amount("memory"), ephemeral_storage: amount("ephemeral-storage") };
         problems.or(list)
     }
-}
-
-fn unknown(fields: &Map<String, Value>, known: &[&str]) -> Problems {
-    fields
-        .keys()
-        .filter(|name| !known.contains(&name.as_str()))
-        .map(|name| Problem::new(name.as_str(), "is not a field").with_remedy(spelling::remedy(name, known)))
-        .collect()
 }

@@ -104,7 +104,7 @@ impl Binding {
                 .with_remedy("write <store>:<key>, or {data: {<file>: <store>:<key>#<property>}}")
                 .into());
         };
-        let mut reader = Reader { fields, problems: unknown(fields, FIELDS) };
+        let mut reader = Reader { fields, problems: spelling::unknown_fields(fields, FIELDS) };
         let binding = Self {
             secret_type: reader
                 .parsed("type", |text: String| SecretType::try_from(text).map_err(Into::into))
@@ -145,14 +145,6 @@ impl Binding {
 
 const FIELDS: &[&str] = &["type", "data", "dataFrom", "template", "keys", "refreshInterval", "optional", "immutable"];
 const ENTRY_FIELDS: &[&str] = &["ref", "mode", "encoding"];
-
-fn unknown(fields: &Map<String, Value>, known: &[&str]) -> Problems {
-    fields
-        .keys()
-        .filter(|name| !known.contains(&name.as_str()))
-        .map(|name| Problem::new(name.as_str(), "is not a field").with_remedy(spelling::remedy(name, known)))
-        .collect()
-}
 
 /// Takes the fields of a document one by one and gathers what is wrong with them.
 struct Reader<'a> {
@@ -287,7 +279,7 @@ impl Entry {
                     .into());
             }
         };
-        let mut problems = unknown(fields, ENTRY_FIELDS);
+        let mut problems = spelling::unknown_fields(fields, ENTRY_FIELDS);
         let missing = || Problem::new("ref", "is missing").with_remedy("write {ref: <store>:<key>#<property>}");
         let text = fields.get("ref").and_then(Value::as_str).ok_or_else(|| Problems::from(missing()));
         let reference = text.and_then(|text| text.parse::<Reference>().map_err(|inner| inner.below("ref")));
