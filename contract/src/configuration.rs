@@ -3,7 +3,8 @@
 //!
 //! An old webhook works with a new sidecar and the other way round: the golden files of every version are the promise.
 //! A field that a version does not know is an error, because a sidecar that skips what it does not understand delivers
-//! something else than what was judged.
+//! something else than what was judged. What is new stays in its version as long as it is left out where it is empty: an
+//! old sidecar then serves every Pod that does without, and refuses the others by the name of the field.
 
 mod limits;
 mod variables;
@@ -12,6 +13,7 @@ use crate::binding::{Encoding, SecretType};
 use crate::interval::RefreshInterval;
 use crate::mode::Mode;
 use crate::name::{FileName, LabelName, SecretName, StoreName};
+use crate::path::RelativePath;
 use crate::provider::ProviderConfiguration;
 use crate::reference::Reference;
 use serde::{Deserialize, Serialize};
@@ -112,6 +114,9 @@ pub struct VolumeConfiguration {
     pub group_access: GroupAccess,
     /// What it holds, in order: a later source wins, path by path.
     pub sources: Vec<SourceConfiguration>,
+    /// The directories that containers mount other volumes on: no runtime can make them in a volume that is read-only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mount_points: Vec<RelativePath>,
 }
 
 /// What becomes of the group's permission bits of the files in a volume.

@@ -10,6 +10,7 @@ pub mod interval;
 pub mod layout;
 pub mod mode;
 pub mod name;
+pub mod path;
 pub mod problem;
 pub mod provider;
 pub mod quantity;

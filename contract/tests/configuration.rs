@@ -1,5 +1,6 @@
 //! The promise between webhook and sidecar: what version 1 wrote is read for ever, and what is written today is byte for
-//! byte what version 1 wrote. A change that breaks one of these files needs a new version, not a new file.
+//! byte what version 1 wrote. A change that breaks one of these files needs a new version, not a new file. A new file is
+//! for what is left out where it is empty: an old sidecar knows nothing of it and refuses it by name.
 
 use alcove_contract::configuration::SidecarConfiguration;
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ fn golden_files() -> Vec<PathBuf> {
 #[test]
 fn version_1_is_read_and_written_to_the_byte() {
     let files = golden_files();
-    assert!(files.len() >= 4, "{files:?}");
+    assert!(files.len() >= 5, "{files:?}");
     for path in files {
         let golden = variables(&path);
         let configuration = SidecarConfiguration::from_variables(golden.clone())
@@ -70,6 +71,17 @@ fn what_a_sidecar_does_not_understand_it_refuses_by_name() {
     assert!(refused("ALCOVE_SIDECAR", |_| None).contains("ALCOVE_SIDECAR: is not set"));
     assert!(refused("ALCOVE_SECRET_7", |_| Some("{}".to_owned())).contains("ALCOVE_SECRET_7: is not a variable"));
     assert!(refused("ALCOVE_VOLUME_0", |_| Some("{".to_owned())).contains("ALCOVE_VOLUME_0: is not a configuration"));
+}
+
+#[test]
+fn a_mount_point_outside_of_its_volume_is_refused() {
+    let nested = variables(&folder().join("nested.env"));
+    for (path, reason) in [("../etc", "must not contain '..'"), ("/etc", "relative"), ("..data", "must not start")] {
+        let forged =
+            nested.iter().map(|(name, value)| (name.clone(), value.replace("\"conf.d\"", &format!("\"{path}\""))));
+        let problems = SidecarConfiguration::from_variables(forged).unwrap_err().to_string();
+        assert!(problems.starts_with("ALCOVE_VOLUME_0: ") && problems.contains(reason), "{problems}");
+    }
 }
 
 #[test]

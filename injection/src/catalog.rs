@@ -1,9 +1,10 @@
-//! What is known of the cluster: our objects, and the namespaces and ServiceAccounts that they speak of.
+//! What is known of the cluster: our objects, the namespaces and ServiceAccounts that they speak of, and LimitRanges.
 //!
 //! A watch keeps it, or files fill it. Objects are read when they arrive; a lookup costs the same however many objects
 //! other namespaces have.
 
 mod entry;
+mod limit_range;
 mod selection;
 
 use crate::policy::Policy;
@@ -16,6 +17,7 @@ use alcove_resources::{Kind, Object, ObjectName};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub(crate) use entry::{Entry, StoreContent, located};
+pub use limit_range::{Limit, LimitRange, Scope};
 pub(crate) use selection::{Holds, Namespace};
 
 /// What is known of the cluster.
@@ -23,6 +25,7 @@ pub(crate) use selection::{Holds, Namespace};
 pub struct Catalog {
     namespaces: HashMap<String, BTreeMap<String, String>>,
     service_accounts: HashMap<String, HashMap<String, ServiceAccount>>,
+    limit_ranges: HashMap<String, BTreeMap<String, LimitRange>>,
     stores: Tables<StoreContent>,
     bindings: Tables<Binding>,
     policies: Tables<Policy>,
@@ -141,6 +144,29 @@ impl Catalog {
         if let Some(accounts) = self.service_accounts.get_mut(namespace) {
             accounts.remove(name);
         }
+    }
+
+    /// Takes a new or changed LimitRange.
+    pub fn apply_limit_range(&mut self, namespace: &str, name: &str, range: LimitRange) {
+        self.limit_ranges.entry(namespace.to_owned()).or_default().insert(name.to_owned(), range);
+    }
+
+    /// Forgets a LimitRange.
+    pub fn remove_limit_range(&mut self, namespace: &str, name: &str) {
+        if let Some(ranges) = self.limit_ranges.get_mut(namespace) {
+            ranges.remove(name);
+            if ranges.is_empty() {
+                self.limit_ranges.remove(namespace);
+            }
+        }
+    }
+
+    /// The LimitRanges of a namespace, by name.
+    ///
+    /// That there is none is not worth a fresh look: most namespaces have none, and the API server judges by them anyhow.
+    pub(crate) fn limit_ranges(&self, namespace: &str) -> impl Iterator<Item = (&str, &LimitRange)> {
+        let ranges = self.limit_ranges.get(namespace).into_iter().flatten();
+        ranges.map(|(name, range)| (name.as_str(), range))
     }
 
     /// The labels of a namespace, if it has been seen.

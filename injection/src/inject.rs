@@ -6,6 +6,7 @@
 pub(crate) mod document;
 pub(crate) mod environment;
 mod identity;
+pub(crate) mod mount_points;
 mod owner;
 mod patch;
 pub(crate) mod path;
@@ -119,14 +120,25 @@ impl Injection<'_> {
         environments: &[EnvironmentConfiguration],
         findings: &mut Findings,
     ) -> Value {
+        let spec = at(self.original.document(), &["spec"]);
+        let ranges: Vec<_> = self.context.catalog.limit_ranges(self.original.namespace()).collect();
         let demand = Demand {
             settings: &self.context.settings.resources,
             wanted: self.annotations.resources.as_ref(),
             mebibytes_of_files: sidecar::mebibytes_of_files(volumes, environments),
-            spec: at(self.original.document(), &["spec"]),
+            spec,
+            position: position::after(spec, self.annotations).unwrap_or_default(),
+            ranges: &ranges,
         };
-        let stated = collect(findings, RefusalReason::Malformed, demand.resources());
-        self.sidecar.and_then(|found| demand.kept(at(found, &["resources"]))).unwrap_or(stated)
+        let resources = match demand.resources() {
+            Ok(resources) => resources,
+            Err(problems) => {
+                findings.refuse(RefusalReason::Malformed, problems);
+                return Value::Null;
+            }
+        };
+        let kept = self.sidecar.and_then(|found| demand.kept(at(found, &["resources"])));
+        kept.unwrap_or_else(|| collect(findings, RefusalReason::Invalid, demand.fitted(resources)))
     }
 
     fn configuration(

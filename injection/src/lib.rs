@@ -7,6 +7,7 @@
 mod bindings;
 pub mod catalog;
 pub mod decision;
+pub mod effort;
 mod inject;
 pub mod kubernetes;
 pub mod mountable;

@@ -82,7 +82,7 @@ fn problem(pod: &Pod, mention: &Mention<'_>) -> Problem {
          in its {list}",
         pod.display_name(),
     );
-    Problem::new(&mention.path, reason)
+    Problem::new(mention.path(), reason)
         .with_value(mention.secret)
         .with_remedy(format!("add {{name: {}}} to {list} of ServiceAccount \"{account}\"", mention.secret))
 }

@@ -3,6 +3,7 @@
 //! In patterns of keys `*` stands for any run of characters within a segment and `**` for any run across segments; in
 //! patterns of names `*` stands for any run. Everything else stands for itself, and the whole text must match.
 
+use crate::effort::{Effort, Exhausted};
 use alcove_contract::Problem;
 
 /// The longest pattern, in bytes.
@@ -11,12 +12,18 @@ pub const LONGEST: usize = 1024;
 /// The most wildcards of a pattern, a run of stars being one: each is one more way to match that has to be followed.
 const MOST_WILDCARDS: usize = 10;
 
+/// The steps that it takes to look at a pattern at all, and to compare what stands before and after its wildcards.
+const STEPS_TO_BEGIN: usize = 4;
+
 /// One pattern, ready to be matched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    /// What stands before the first wildcard: it rules out most texts at once.
+    /// What stands before the first wildcard. With `suffix`, it rules out most texts at once.
     prefix: String,
-    rest: Vec<Token>,
+    /// What begins with the first wildcard and ends with the last.
+    middle: Vec<Token>,
+    /// What stands after the last wildcard.
+    suffix: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,38 +58,57 @@ impl Pattern {
     /// The pattern that matches everything.
     #[must_use]
     pub fn anything() -> Self {
-        Self { prefix: String::new(), rest: vec![Token::Anything] }
+        Self { prefix: String::new(), middle: vec![Token::Anything], suffix: String::new() }
     }
 
-    /// Whether the whole of `text` matches, in a time of at most its length times the pattern's.
-    #[must_use]
-    pub fn matches(&self, text: &str) -> bool {
-        self.run(text, || ())
+    /// Whether the whole of `text` matches, in steps of at most its length times the pattern's.
+    ///
+    /// # Errors
+    ///
+    /// `effort` had fewer steps left.
+    pub fn matches(&self, text: &str, effort: &mut Effort) -> Result<bool, Exhausted> {
+        let mut steps = STEPS_TO_BEGIN;
+        let is_match = self.run(text, || steps += 1);
+        effort.spend(steps)?;
+        Ok(is_match)
     }
 
     fn read(text: &str, wildcard: impl Fn(usize) -> Token) -> Self {
-        let mut pieces = text.split_inclusive(|letter| letter != '*').peekable();
-        let prefix = std::iter::from_fn(|| pieces.next_if(|piece| !piece.starts_with('*'))).collect();
-        // Each piece is the stars before one letter, and that letter; the last piece may be stars alone.
-        let rest = pieces.flat_map(|piece| {
+        let suffix = text.rsplit('*').next().unwrap_or_default();
+        let prefix = text.split('*').next().unwrap_or_default();
+        let middle = text.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix)).unwrap_or_default();
+        // Each piece is the stars before one letter, and that letter; the last piece is stars alone.
+        let pieces = middle.split_inclusive(|letter| letter != '*');
+        let middle = pieces.flat_map(|piece| {
             let letter = piece.trim_start_matches('*');
             let stars = piece.len() - letter.len();
             let wildcard = (stars > 0).then(|| wildcard(stars));
             wildcard.into_iter().chain(letter.bytes().map(Token::Literal)).collect::<Vec<_>>()
         });
-        Self { prefix, rest: rest.collect() }
+        let middle: Vec<Token> = middle.collect();
+        // Without a wildcard, all of it stands before the first.
+        let suffix = if middle.is_empty() { "" } else { suffix };
+        Self { prefix: prefix.to_owned(), middle, suffix: suffix.to_owned() }
     }
 
     /// Follows all ways to match side by side, so that no text makes it go back. `step` is called for each way and byte.
     fn run(&self, text: &str, mut step: impl FnMut()) -> bool {
-        let Some(text) = text.strip_prefix(&self.prefix) else { return false };
+        let rest = text.strip_prefix(&self.prefix).and_then(|rest| rest.strip_suffix(&self.suffix));
+        let Some(text) = rest else { return false };
+        // What most patterns are needs no walk.
+        match self.middle.as_slice() {
+            [] => return text.is_empty(),
+            [Token::Anything] => return true,
+            [Token::WithinSegment] => return !text.contains('/'),
+            _ => {}
+        }
         let (mut active, mut next) = (Vec::new(), Vec::new());
         self.enter(0, &mut active);
         for byte in text.bytes() {
             next.clear();
             for position in active.iter().copied() {
                 step();
-                match self.rest.get(position) {
+                match self.middle.get(position) {
                     Some(Token::Literal(literal)) if *literal == byte => self.enter(position + 1, &mut next),
                     Some(Token::WithinSegment) if byte != b'/' => self.enter(position, &mut next),
                     Some(Token::Anything) => self.enter(position, &mut next),
@@ -94,7 +120,7 @@ impl Pattern {
                 return false;
             }
         }
-        active.last() == Some(&self.rest.len())
+        active.last() == Some(&self.middle.len())
     }
 
     /// Adds `position` to `active`, which ascends, and the position after it where a wildcard may stand for nothing.
@@ -102,7 +128,7 @@ impl Pattern {
         if active.last().is_some_and(|last| *last >= position) {
             return;
         }
-        match self.rest.get(position) {
+        match self.middle.get(position) {
             Some(Token::Anything) => {
                 // Whatever an earlier position could still match, this one can match, too.
                 active.clear();
@@ -138,6 +164,10 @@ mod tests {
         Pattern::of_keys(pattern).unwrap()
     }
 
+    fn matches(pattern: &Pattern, text: &str) -> bool {
+        pattern.matches(text, &mut Effort::of_a_review()).unwrap()
+    }
+
     #[test]
     fn a_star_stays_within_a_segment_of_a_key_and_two_stars_do_not() {
         for (pattern, text, expected) in [
@@ -162,17 +192,17 @@ mod tests {
             ("**a*b", "a/a/axb", true),
             ("*ä*", "xäy", true),
         ] {
-            assert_eq!(key(pattern).matches(text), expected, "{pattern} on {text}");
+            assert_eq!(matches(&key(pattern), text), expected, "{pattern} on {text}");
         }
     }
 
     #[test]
     fn a_star_in_a_name_stands_for_any_run() {
         let pattern = Pattern::of_names("batch-*").unwrap();
-        assert!(pattern.matches("batch-") && pattern.matches("batch-a.b"));
-        assert!(!pattern.matches("batch") && !pattern.matches("a-batch-1"));
-        assert!(Pattern::of_names("*/*").unwrap().matches("a/b/c"));
-        assert!(Pattern::anything().matches(""));
+        assert!(matches(&pattern, "batch-") && matches(&pattern, "batch-a.b"));
+        assert!(!matches(&pattern, "batch") && !matches(&pattern, "a-batch-1"));
+        assert!(matches(&Pattern::of_names("*/*").unwrap(), "a/b/c"));
+        assert!(matches(&Pattern::anything(), ""));
     }
 
     #[test]
@@ -184,17 +214,28 @@ mod tests {
 
     #[test]
     fn a_hostile_pattern_takes_no_more_steps_than_its_length_for_each_byte() {
-        let text = format!("{}/", "a".repeat(2047));
+        let text = format!("{}/{}", "a".repeat(1024), "a".repeat(1023));
         for unit in ["*a", "**a", "*a**a", "a*", "*aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] {
             let wildcards = unit.split('a').filter(|stars| !stars.is_empty()).count();
             let pattern = key(&unit.repeat(MOST_WILDCARDS / wildcards));
             let mut steps = 0_usize;
-            assert!(!pattern.run(&text, || steps += 1), "{unit}");
-            assert!(steps <= (pattern.rest.len() + 1) * text.len(), "{unit}: {steps}");
+            pattern.run(&text, || steps += 1);
+            assert!(steps > 0 && steps <= (pattern.middle.len() + 1) * text.len(), "{unit}: {steps}");
         }
         let mut steps = 0_usize;
-        assert!(!key(&"**a".repeat(MOST_WILDCARDS)).run(&text, || steps += 1));
-        assert!(steps <= 4 * text.len(), "two stars make everything before them irrelevant: {steps}");
+        assert!(!key(&format!("{}b**", "**a".repeat(MOST_WILDCARDS - 1))).run(&text, || steps += 1));
+        assert!(steps > 0 && steps <= 4 * text.len(), "two stars make everything before them irrelevant: {steps}");
+    }
+
+    #[test]
+    fn what_a_match_takes_is_taken_from_the_effort_and_none_is_made_without() {
+        let mut effort = Effort::of_a_review();
+        assert_eq!(key("*a*c*").matches(&"a".repeat(100), &mut effort), Ok(false));
+        let spent = crate::effort::MOST_STEPS - effort.left();
+        assert!((100..=500).contains(&spent), "{spent}");
+        effort.spend(effort.left() - 3).unwrap();
+        assert_eq!(key("a").matches("a", &mut effort), Err(Exhausted));
+        assert_eq!(effort.left(), 0);
     }
 
     #[test]
@@ -223,25 +264,25 @@ mod tests {
 
         #[test]
         fn the_matcher_agrees_with_one_that_tries_every_way(pattern in "(a|b|/|\\*|\\*\\*){1,9}", text in "[ab/]{0,12}") {
-            prop_assert_eq!(key(&pattern).matches(&text), naive(pattern.as_bytes(), text.as_bytes()));
+            prop_assert_eq!(matches(&key(&pattern), &text), naive(pattern.as_bytes(), text.as_bytes()));
         }
 
         #[test]
         fn in_names_every_star_is_two(pattern in "(a|b|/|\\*){1,9}", text in "[ab/]{0,12}") {
             let doubled = pattern.replace('*', "**");
-            let matched = Pattern::of_names(&pattern).unwrap().matches(&text);
+            let matched = matches(&Pattern::of_names(&pattern).unwrap(), &text);
             prop_assert_eq!(matched, naive(doubled.as_bytes(), text.as_bytes()));
         }
 
         #[test]
         fn a_text_without_stars_matches_itself_alone(pattern in "[a-c/ä-ö]{1,8}", text in "[a-c/ä-ö]{0,8}") {
-            prop_assert!(key(&pattern).matches(&pattern));
-            prop_assert_eq!(key(&pattern).matches(&text), pattern == text);
+            prop_assert!(matches(&key(&pattern), &pattern));
+            prop_assert_eq!(matches(&key(&pattern), &text), pattern == text);
         }
 
         #[test]
         fn every_text_matches_the_pattern_that_it_spells(text in "[ab/*]{1,10}") {
-            prop_assert!(key(&text).matches(&text));
+            prop_assert!(matches(&key(&text), &text));
         }
     }
 }

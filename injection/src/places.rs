@@ -61,6 +61,35 @@ impl Place {
     }
 }
 
+impl Place {
+    /// The field path of the name: `spec.containers[0].env[1].valueFrom.secretKeyRef.name`.
+    fn path(self) -> String {
+        let of_volume = |volume: usize, field: &str| format!("spec.volumes[{volume}].{field}");
+        match self {
+            Self::Volume { volume } => of_volume(volume, "secret.secretName"),
+            Self::ProjectedSource { volume, source } => {
+                of_volume(volume, &format!("projected.sources[{source}].secret.name"))
+            }
+            Self::Csi { volume } => of_volume(volume, "csi.nodePublishSecretRef.name"),
+            Self::AzureFile { volume } => of_volume(volume, "azureFile.secretName"),
+            Self::CephFs { volume } => of_volume(volume, "cephfs.secretRef.name"),
+            Self::Cinder { volume } => of_volume(volume, "cinder.secretRef.name"),
+            Self::FlexVolume { volume } => of_volume(volume, "flexVolume.secretRef.name"),
+            Self::Rbd { volume } => of_volume(volume, "rbd.secretRef.name"),
+            Self::ScaleIo { volume } => of_volume(volume, "scaleIO.secretRef.name"),
+            Self::Iscsi { volume } => of_volume(volume, "iscsi.secretRef.name"),
+            Self::StorageOs { volume } => of_volume(volume, "storageos.secretRef.name"),
+            Self::Env { kind, container, entry } => {
+                format!("spec.{}[{container}].env[{entry}].valueFrom.secretKeyRef.name", kind.field())
+            }
+            Self::EnvFrom { kind, container, entry } => {
+                format!("spec.{}[{container}].envFrom[{entry}].secretRef.name", kind.field())
+            }
+            Self::ImagePullSecret { index } => format!("spec.imagePullSecrets[{index}].name"),
+        }
+    }
+}
+
 impl fmt::Display for Place {
     /// The field that names the Secret, below its volume, container or Pod.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,8 +121,14 @@ pub struct Mention<'a> {
     pub secret: &'a str,
     /// The container that gets it, where the place belongs to one.
     pub container: Option<(ContainerKind, &'a str)>,
+}
+
+impl Mention<'_> {
     /// The field path of the name: `spec.containers[0].env[1].valueFrom.secretKeyRef.name`.
-    pub path: String,
+    #[must_use]
+    pub fn path(&self) -> String {
+        self.place.path()
+    }
 }
 
 /// Every mention of a Secret: those of volumes, of containers in the order in which they start, of `imagePullSecrets`.
@@ -101,58 +136,49 @@ pub struct Mention<'a> {
 pub fn mentions(pod: &Pod) -> Vec<Mention<'_>> {
     let volumes = pod.volumes().enumerate().flat_map(|(index, volume)| of_volume(index, volume));
     let containers = pod.containers().flat_map(of_container);
-    let pulls = items(pod.spec(), "imagePullSecrets").enumerate().filter_map(|(index, reference)| {
-        let path = format!("spec.imagePullSecrets[{index}].name");
-        Some(mention(Place::ImagePullSecret { index }, text(Some(reference), "name")?, path))
-    });
+    let pulls = items(pod.spec(), "imagePullSecrets")
+        .enumerate()
+        .filter_map(|(index, reference)| mention(Place::ImagePullSecret { index }, reference, &["name"]));
     volumes.chain(containers).chain(pulls).collect()
 }
 
-const fn mention(place: Place, secret: &str, path: String) -> Mention<'_> {
-    Mention { place, secret, container: None, path }
+fn mention<'a>(place: Place, document: &'a Value, fields: &[&str]) -> Option<Mention<'a>> {
+    Some(Mention { place, secret: named(document, fields)?, container: None })
 }
 
-fn of_volume(volume: usize, document: &Value) -> Vec<Mention<'_>> {
-    let singles: [(Place, &str, &[&str]); 10] = [
-        (Place::Volume { volume }, "secret", &["secretName"]),
-        (Place::Csi { volume }, "csi", &["nodePublishSecretRef", "name"]),
-        (Place::AzureFile { volume }, "azureFile", &["secretName"]),
-        (Place::CephFs { volume }, "cephfs", &["secretRef", "name"]),
-        (Place::Cinder { volume }, "cinder", &["secretRef", "name"]),
-        (Place::FlexVolume { volume }, "flexVolume", &["secretRef", "name"]),
-        (Place::Rbd { volume }, "rbd", &["secretRef", "name"]),
-        (Place::ScaleIo { volume }, "scaleIO", &["secretRef", "name"]),
-        (Place::Iscsi { volume }, "iscsi", &["secretRef", "name"]),
-        (Place::StorageOs { volume }, "storageos", &["secretRef", "name"]),
+fn of_volume(volume: usize, document: &Value) -> impl Iterator<Item = Mention<'_>> {
+    let singles: [(Place, &[&str]); 10] = [
+        (Place::Volume { volume }, &["secret", "secretName"]),
+        (Place::Csi { volume }, &["csi", "nodePublishSecretRef", "name"]),
+        (Place::AzureFile { volume }, &["azureFile", "secretName"]),
+        (Place::CephFs { volume }, &["cephfs", "secretRef", "name"]),
+        (Place::Cinder { volume }, &["cinder", "secretRef", "name"]),
+        (Place::FlexVolume { volume }, &["flexVolume", "secretRef", "name"]),
+        (Place::Rbd { volume }, &["rbd", "secretRef", "name"]),
+        (Place::ScaleIo { volume }, &["scaleIO", "secretRef", "name"]),
+        (Place::Iscsi { volume }, &["iscsi", "secretRef", "name"]),
+        (Place::StorageOs { volume }, &["storageos", "secretRef", "name"]),
     ];
-    let singles = singles.into_iter().filter_map(|(place, source, fields)| {
-        let path = format!("spec.volumes[{volume}].{source}.{}", fields.join("."));
-        Some(mention(place, named(document.get(source)?, fields)?, path))
-    });
-    singles.chain(of_projected(volume, document)).collect()
+    let singles = singles.into_iter().filter_map(move |(place, fields)| mention(place, document, fields));
+    singles.chain(of_projected(volume, document))
 }
 
 fn of_projected(volume: usize, document: &Value) -> impl Iterator<Item = Mention<'_>> {
     items(document.get("projected"), "sources").enumerate().filter_map(move |(source, projection)| {
-        let path = format!("spec.volumes[{volume}].projected.sources[{source}].secret.name");
-        Some(mention(Place::ProjectedSource { volume, source }, named(projection, &["secret", "name"])?, path))
+        mention(Place::ProjectedSource { volume, source }, projection, &["secret", "name"])
     })
 }
 
-fn of_container(container: Container<'_>) -> Vec<Mention<'_>> {
+fn of_container(container: Container<'_>) -> impl Iterator<Item = Mention<'_>> {
     let (kind, index) = (container.kind, container.index);
-    let found = |place, secret, path| Mention { place, secret, container: Some((kind, container.name)), path };
-    let env = container.env().enumerate().filter_map(|(entry, variable)| {
-        let path = format!("{}.env[{entry}].valueFrom.secretKeyRef.name", container.path());
-        let place = Place::Env { kind, container: index, entry };
-        Some(found(place, named(variable, &["valueFrom", "secretKeyRef", "name"])?, path))
+    let env = container.env().enumerate().filter_map(move |(entry, variable)| {
+        mention(Place::Env { kind, container: index, entry }, variable, &["valueFrom", "secretKeyRef", "name"])
     });
-    let env_from = container.env_from().enumerate().filter_map(|(entry, source)| {
-        let path = format!("{}.envFrom[{entry}].secretRef.name", container.path());
-        let place = Place::EnvFrom { kind, container: index, entry };
-        Some(found(place, named(source, &["secretRef", "name"])?, path))
+    let env_from = container.env_from().enumerate().filter_map(move |(entry, source)| {
+        mention(Place::EnvFrom { kind, container: index, entry }, source, &["secretRef", "name"])
     });
-    env.chain(env_from).collect()
+    let found = env.chain(env_from);
+    found.map(move |mention| Mention { container: Some((kind, container.name)), ..mention })
 }
 
 /// The Secret name at the end of `fields`.

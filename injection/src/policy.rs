@@ -8,6 +8,7 @@ mod remedy;
 mod rule;
 
 use crate::catalog::{Catalog, Entry, Holds, Namespace, located, unseen};
+use crate::effort::{Effort, Exhausted};
 use crate::settings::{DefaultPolicy, Settings};
 use alcove_contract::{Problem, Problems};
 use alcove_resources::ObjectName;
@@ -52,7 +53,15 @@ pub enum Judgement {
     Unmatched,
     /// A policy that may concern it cannot be read, or its namespace has not been seen.
     Undecided(Problems),
+    /// Judging it takes more than one review may cost.
+    Exhausted {
+        /// The policy that was looked at when it became too much.
+        at: ObjectName,
+    },
 }
+
+/// The steps that it takes to tell one problem of a policy that cannot be read: it is copied, and names the policy.
+const STEPS_TO_TELL: usize = 200;
 
 /// What grants a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,19 +92,20 @@ pub enum RuleList {
     Deny,
 }
 
-/// Judges one request.
+/// Judges one request, with what is left of the effort of its review.
 #[must_use]
-pub fn judge(catalog: &Catalog, settings: &Settings, request: &Request<'_>) -> Judgement {
+pub fn judge(catalog: &Catalog, settings: &Settings, request: &Request<'_>, effort: &mut Effort) -> Judgement {
     let namespace = catalog.namespace(request.namespace);
     let (mut allowed, mut unreadable, mut perhaps) = (None, Problems::none(), Problems::none());
     // Those of the cluster come first, so that their deny is the one that is named.
     for entry in catalog.cluster_policies().chain(catalog.policies(request.namespace)) {
-        match word(entry, namespace, request) {
-            Word::Nothing => {}
-            Word::Denies(by) => return Judgement::Denied { by },
-            Word::Allows(by) => allowed = allowed.or(Some(by)),
-            Word::Unreadable(problems) => unreadable.append(problems),
-            Word::PerhapsAllows(problem) => perhaps.push(problem),
+        match word(entry, namespace, request, effort) {
+            Ok(Word::Nothing) => {}
+            Ok(Word::Denies(by)) => return Judgement::Denied { by },
+            Ok(Word::Allows(by)) => allowed = allowed.or(Some(by)),
+            Ok(Word::Unreadable(problems)) => unreadable.append(problems),
+            Ok(Word::PerhapsAllows(problem)) => perhaps.push(problem),
+            Err(Exhausted) => return Judgement::Exhausted { at: entry.object.clone() },
         }
     }
     match (allowed, settings.default_policy) {
@@ -112,7 +122,7 @@ impl Judgement {
     #[must_use]
     pub const fn may_be_late(&self) -> bool {
         match self {
-            Self::Unmatched | Self::Undecided(_) => true,
+            Self::Unmatched | Self::Undecided(_) | Self::Exhausted { .. } => true,
             Self::Granted { .. } | Self::Denied { .. } => false,
         }
     }
@@ -129,25 +139,36 @@ enum Word {
     PerhapsAllows(Problem),
 }
 
-fn word(entry: &Entry<Policy>, namespace: Namespace<'_>, request: &Request<'_>) -> Word {
+fn word(
+    entry: &Entry<Policy>,
+    namespace: Namespace<'_>,
+    request: &Request<'_>,
+    effort: &mut Effort,
+) -> Result<Word, Exhausted> {
+    effort.spend(1)?;
     let holds = entry.selection.holds_in(namespace);
     if holds == Holds::No {
-        return Word::Nothing;
+        return Ok(Word::Nothing);
     }
-    let policy = match entry.read() {
-        Ok(policy) if policy.concerns(request.service_account) => policy,
-        Ok(_) => return Word::Nothing,
-        Err(problems) => return Word::Unreadable(problems),
+    let policy = match &entry.content {
+        Ok(policy) if policy.concerns(request.service_account, effort)? => policy,
+        Ok(_) => return Ok(Word::Nothing),
+        Err(problems) => return unreadable(problems, entry, effort),
     };
     let rule = |list, index| RuleName { policy: entry.object.clone(), list, index };
-    match (policy.denying(request), policy.allowing(request), holds) {
+    Ok(match (policy.denying(request, effort)?, policy.allowing(request, effort)?, holds) {
         (Some(_), _, Holds::Unknown) => Word::Unreadable(unseen(namespace, &entry.object).into()),
         (Some(index), _, _) => Word::Denies(rule(RuleList::Deny, index)),
-        _ if !policy.problems.is_empty() => Word::Unreadable(located(&policy.problems, &entry.object)),
+        _ if !policy.problems.is_empty() => return unreadable(&policy.problems, entry, effort),
         (None, Some(_), Holds::Unknown) => Word::PerhapsAllows(unseen(namespace, &entry.object)),
         (None, Some(index), _) => Word::Allows(rule(RuleList::Allow, index)),
         (None, None, _) => Word::Nothing,
-    }
+    })
+}
+
+fn unreadable(problems: &Problems, entry: &Entry<Policy>, effort: &mut Effort) -> Result<Word, Exhausted> {
+    effort.spend(STEPS_TO_TELL.saturating_mul(problems.iter().len()))?;
+    Ok(Word::Unreadable(located(problems, &entry.object)))
 }
 
 impl fmt::Display for RuleName {

@@ -3,6 +3,7 @@
 use crate::bindings::{BoundSecret, BoundSecrets};
 use crate::catalog::Store;
 use crate::decision::{Context, Findings, RefusalReason};
+use crate::effort::Effort;
 use crate::mountable;
 use crate::places::Mention;
 use crate::pod::Pod;
@@ -78,11 +79,12 @@ impl Requests {
         for mention in mentions {
             places.entry(mention.secret).or_insert(mention);
         }
+        let mut effort = Effort::of_a_review();
         for (name, secret) in bound.iter() {
             requests.secrets.push(configuration(name, secret));
             findings.refuse(RefusalReason::Malformed, stores.without_property(secret));
             let inquiry = Inquiry { pod, place: places.get(name.as_str()).copied(), name, context };
-            requests.grants.extend(inquiry.ask_all(stores.keys_of(secret, findings), findings));
+            requests.grants.extend(inquiry.ask_all(stores.keys_of(secret, findings), &mut effort, findings));
         }
         let checked = mountable::check(context.catalog, pod, |mention| bound.get(mention.secret).is_some());
         findings.absent |= checked.is_account_unseen;
@@ -212,17 +214,28 @@ struct Inquiry<'a> {
 }
 
 impl Inquiry<'_> {
-    /// Asks policy about every key.
-    fn ask_all(&self, keys: BTreeSet<(StoreOf<'_>, String)>, findings: &mut Findings) -> Vec<Grant> {
+    /// Asks policy about every key, as long as there are steps left.
+    fn ask_all(
+        &self,
+        keys: BTreeSet<(StoreOf<'_>, String)>,
+        effort: &mut Effort,
+        findings: &mut Findings,
+    ) -> Vec<Grant> {
         let (mut grants, mut denied) = (Vec::new(), Vec::new());
         for (store, key) in keys {
             let (secret, store_kind, store) = (self.name.clone(), store.kind, store.name.clone());
             let request = self.request(store_kind, &store, &key);
-            let judgement = policy::judge(self.context.catalog, self.context.settings, &request);
+            let judgement = policy::judge(self.context.catalog, self.context.settings, &request, effort);
             findings.absent |= judgement.may_be_late();
             match judgement {
                 Judgement::Granted { by } => grants.push(Grant { secret, store_kind, store, key, by }),
-                judgement => denied.push(Denied { secret, store_kind, store, key, judgement }),
+                judgement => {
+                    let is_last = matches!(judgement, Judgement::Exhausted { .. });
+                    denied.push(Denied { secret, store_kind, store, key, judgement });
+                    if is_last {
+                        break;
+                    }
+                }
             }
         }
         self.refuse(denied, findings);
@@ -239,7 +252,7 @@ impl Inquiry<'_> {
         if let Some(place) = self.place.filter(|_| untold > 0) {
             let more = if told > 0 { " more" } else { "" };
             let reason = format!("must not be mounted for {untold}{more} of its keys");
-            findings.refuse(RefusalReason::Policy, [Problem::new(&place.path, reason).with_value(place.secret)]);
+            findings.refuse(RefusalReason::Policy, [Problem::new(place.path(), reason).with_value(place.secret)]);
         }
         findings.denied.extend(denied);
     }

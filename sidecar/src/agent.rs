@@ -61,7 +61,7 @@ pub enum Action {
     BecomeReady,
     /// Tell the operator.
     Report(Report),
-    /// Forget requests that are under way, give back the logins, and report [`Event::Closed`].
+    /// Give back the logins, also those that are just being made, and report [`Event::Closed`].
     Close,
     /// End the process.
     Exit(Exit),

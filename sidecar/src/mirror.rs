@@ -1,8 +1,8 @@
 //! What the kubelet projects into a volume that only the sidecar mounts: the other sources of a projected volume, whose
 //! files are copied beside the secrets.
 
-use crate::publish::{RelativePath, RelativePathError};
 use alcove_contract::mode::Mode;
+use alcove_contract::path::{RelativePath, RelativePathError};
 use alcove_stores::SecretBytes;
 use rustix::fs::{AtFlags, Dir, FileType, OFlags};
 use rustix::io::Errno;

@@ -14,12 +14,12 @@
 mod beneath;
 mod changes;
 mod generation;
-mod path;
 mod payload;
 mod single;
 #[cfg(test)]
 mod tests;
 
+use alcove_contract::path::RelativePath;
 use changes::{Changes, Kernel};
 use generation::Generation;
 use jiff::Timestamp;
@@ -30,7 +30,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-pub use path::{RelativePath, RelativePathError};
 pub use payload::{Conflict, Payload, PayloadFile};
 pub use single::{remove_file, replace_file};
 
@@ -40,7 +39,7 @@ const DATA: &str = "..data";
 const NEXT_DATA: &str = "..data_tmp";
 /// How many names are tried for a new generation, as Go's `MkdirTemp` does it.
 const NAME_ATTEMPTS: u32 = 10_000;
-/// What a directory of a generation allows: everybody enters and lists, the owner changes.
+/// What a directory allows: everybody enters and lists, the owner changes.
 const DIRECTORY_MODE: u32 = 0o755;
 /// The bit by which new files take over the group of their directory.
 const SETGID: u32 = 0o2000;
@@ -126,6 +125,20 @@ impl Publisher {
         Ok(Self { path: path.to_owned(), root, directory_mode, changes: Box::new(Kernel), littered: true })
     }
 
+    /// Makes sure that there are directories that other volumes can be mounted on.
+    ///
+    /// Like the kubelet, this comes before the first publication: of a file and a mount point with one name the mount
+    /// point is seen. No publication touches them, and what is there already is no event for anybody who watches.
+    ///
+    /// # Errors
+    ///
+    /// What the file system refuses, and anything but a directory that has the name.
+    pub fn make_mount_points(&self, paths: &[RelativePath]) -> Result<(), PublishError> {
+        paths.iter().try_for_each(|path| {
+            self.make_mount_point(path).map_err(|error| PublishError::new(&self.path.join(path.as_str()), error))
+        })
+    }
+
     /// Makes the volume hold exactly the files of `payload`, from one moment to the next.
     ///
     /// # Errors
@@ -166,6 +179,22 @@ impl Publisher {
             generation::remove(self.changes.as_ref(), self.root.as_fd(), &old.into_name())?;
         }
         Ok(outcome)
+    }
+
+    fn make_mount_point(&self, path: &RelativePath) -> io::Result<()> {
+        for directory in path.parents().chain([path.as_str()]) {
+            let (parent, name) = open_parent(self.root.as_fd(), directory)?;
+            match self.changes.make_directory(parent.as_fd(), name) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made?,
+            }
+            let made = open_directory(parent.as_fd(), name)?;
+            // Whoever was interrupted before this has left one that nobody enters.
+            if rustix::fs::fstat(&made)?.st_mode & 0o7777 != self.directory_mode.bits() {
+                self.changes.set_mode(made.as_fd(), self.directory_mode)?;
+            }
+        }
+        Ok(())
     }
 
     /// The generation that is visible now, if there is one.

@@ -9,7 +9,7 @@ mod watch;
 use crate::agent::{Action, Agent, Event, Exit, Plan, Report, SourceId, Sources};
 use crate::hardening;
 use crate::logging;
-use crate::status::Status;
+use crate::status::{Ready, Status};
 use alcove_contract::Problems;
 use alcove_contract::configuration::SidecarConfiguration;
 use alcove_stores::{Fetched, Logins, Store, StoreError};
@@ -90,6 +90,7 @@ struct Sidecar {
     sources: Sources,
     mirrors: MirrorWatch,
     status: Status,
+    ready: Option<Ready>,
     fetches: FuturesUnordered<Fetch>,
     closing: Option<LocalBoxFuture<'static, ()>>,
 }
@@ -110,6 +111,7 @@ impl Sidecar {
             sources,
             mirrors,
             status,
+            ready: None,
             fetches: FuturesUnordered::new(),
             closing: None,
         })
@@ -137,7 +139,10 @@ impl Sidecar {
                 return Step::Tell(Event::Published(self.content.publish(&secrets, jiff::Timestamp::now())));
             }
             Action::BecomeReady => match self.status.set_ready() {
-                Ok(()) => tracing::info!("ready: every file is in its place"),
+                Ok(ready) => {
+                    self.ready = Some(ready);
+                    tracing::info!("ready: every file is in its place");
+                }
                 Err(error) => return Step::End(Exit::Failed(vec![format!("cannot say that it is ready: {error}")])),
             },
             Action::Report(Report::Trouble(text)) => self.tell(&text),
@@ -151,7 +156,7 @@ impl Sidecar {
     /// Says what does not work: in the log and, as long as the Pod waits for it, to whoever looks at the Pod.
     fn tell(&self, trouble: &str) {
         tracing::warn!("{trouble}");
-        if !self.status.is_ready()
+        if self.ready.is_none()
             && let Err(error) = self.status.set_waiting(trouble)
         {
             tracing::debug!(%error, "cannot say what is waited for");
@@ -166,8 +171,8 @@ impl Sidecar {
     }
 
     fn close(&mut self) {
-        // Nobody waits for their answers any more, and they may hold a login that is about to be given back.
-        self.fetches.clear();
+        // Requests go on meanwhile: a login that is just being made can be given back only once its token is known.
+        tracing::debug!("giving back the logins");
         let stores = self.stores.clone();
         let close = async move {
             let closed = join_all(stores.iter().map(|store| store.close()));

@@ -1,8 +1,10 @@
 //! Whether the Pod's containers may start, as a file that the startup probe looks for.
 //!
-//! The probe is a process of its own: it answers at once, also while the sidecar is busy.
+//! The probe is a process of its own: it answers at once, also while the sidecar is busy. The file counts only while the
+//! process that made it holds it locked: the directory outlives a sidecar that was killed, and a probe may come before
+//! its successor has done anything.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,14 @@ use std::path::{Path, PathBuf};
 const READY: &str = "ready";
 /// The file that says what is waited for until then.
 const WAITING: &str = "waiting";
+
+/// The word of a sidecar that everything has been published: it counts as long as this is kept.
+#[derive(Debug)]
+#[must_use]
+pub struct Ready {
+    /// Held by its lock, which the kernel releases with the process.
+    _locked: File,
+}
 
 /// The place where the sidecar says that it is ready, or why it is not.
 #[derive(Clone, Debug)]
@@ -24,10 +34,11 @@ impl Status {
         Self { directory: directory.to_owned() }
     }
 
-    /// Whether everything has been published since the sidecar started.
+    /// Whether the sidecar that runs now has published everything.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.directory.join(READY).exists()
+        let locked = File::open(self.directory.join(READY)).map(|file| file.try_lock_shared());
+        matches!(locked, Ok(Err(TryLockError::WouldBlock)))
     }
 
     /// What is waited for, as far as anything is known: the kubelet shows it in the event of a failed probe.
@@ -41,9 +52,11 @@ impl Status {
     /// # Errors
     ///
     /// What the file system refuses.
-    pub fn set_ready(&self) -> io::Result<()> {
+    pub fn set_ready(&self) -> io::Result<Ready> {
         self.remove(WAITING)?;
-        File::create(self.directory.join(READY)).map(drop)
+        let file = File::create(self.directory.join(READY))?;
+        file.lock()?;
+        Ok(Ready { _locked: file })
     }
 
     /// Says what is waited for: a text for people, which holds no value.
@@ -83,10 +96,15 @@ mod tests {
         let status = Status::in_directory(directory.path());
         status.reset().unwrap();
         assert!(!status.is_ready());
-        status.set_ready().unwrap();
+        let ready = status.set_ready().unwrap();
         assert!(status.is_ready());
+        assert!(status.is_ready(), "one probe does not spoil the next");
+        // Killed, which leaves the file: not even a probe before the next process has begun takes it for an answer.
+        drop(ready);
+        assert!(directory.path().join(READY).exists() && !status.is_ready());
         status.reset().unwrap();
-        assert!(!status.is_ready());
+        let _ready = status.set_ready().unwrap();
+        assert!(status.is_ready());
     }
 
     #[test]
@@ -96,7 +114,7 @@ mod tests {
         assert_eq!(status.waiting(), None);
         status.set_waiting("store vault: sealed").unwrap();
         assert_eq!(status.waiting().as_deref(), Some("store vault: sealed"));
-        status.set_ready().unwrap();
+        let _ready = status.set_ready().unwrap();
         assert_eq!(status.waiting(), None);
         status.set_waiting("left behind").unwrap();
         status.reset().unwrap();

@@ -3,10 +3,13 @@
 
 #[path = "life/pod.rs"]
 mod pod;
+#[path = "life/slow_vault.rs"]
+mod slow_vault;
 #[path = "life/vault.rs"]
 mod vault;
 
 use pod::{Pod, Sidecar, until};
+use slow_vault::SlowVault;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -52,7 +55,7 @@ fn a_pod_waits_for_a_sealed_vault_and_starts_after_unsealing() {
     vault.command(&["operator", "seal"]);
     let pod = Pod::new(&vault);
     fs::File::create(pod.path("status/ready")).unwrap();
-    assert!(pod.is_ready(), "as a predecessor left it");
+    assert!(!pod.is_ready(), "what a predecessor left is nobody's word");
     let _sidecar = pod.start();
     until("the sidecar waits", || pod.log().contains("waiting for store vault"));
     assert!(!pod.is_ready());
@@ -106,13 +109,26 @@ fn a_value_that_an_env_file_cannot_carry_ends_the_container_before_anything_is_p
 }
 
 #[test]
-fn a_request_to_end_is_followed_at_once_also_while_vault_never_answers() {
+fn a_request_to_end_is_followed_also_while_vault_never_answers() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let pod = Pod::new(&Vault::at(silent.local_addr().unwrap().port()));
     let mut sidecar = pod.start();
     let _held_open = silent.accept().unwrap();
     sidecar.terminate();
     assert_eq!(sidecar.wait(), Some(0));
+}
+
+#[test]
+fn a_login_that_is_being_made_when_the_pod_ends_is_given_back() {
+    let vault = SlowVault::start();
+    let pod = Pod::new(&vault.address()).with_kubernetes_login();
+    let mut sidecar = pod.start();
+    until("the sidecar logs in", || vault.saw("POST /v1/auth/kubernetes/login"));
+    sidecar.terminate();
+    until("the sidecar begins to end", || pod.log().contains("giving back the logins"));
+    vault.answer_the_login();
+    assert_eq!(sidecar.wait(), Some(0));
+    assert!(vault.saw("POST /v1/auth/token/revoke-self"), "the token stays at Vault: {}", pod.log());
 }
 
 #[test]

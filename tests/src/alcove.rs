@@ -63,11 +63,20 @@ impl Alcove {
 
 /// Builds the programs and packs the images of both, from the files that the Dockerfile copies.
 pub fn images() -> Result<[Image; 2]> {
+    pack(WEBHOOK_IMAGE, SIDECAR_IMAGE)
+}
+
+/// The same under the names that `manifests/base` has, as if they had been released.
+pub fn released_images() -> Result<[Image; 2]> {
+    pack(
+        concat!("ghcr.io/alcove-dev/alcove-webhook:", env!("CARGO_PKG_VERSION")),
+        concat!("ghcr.io/alcove-dev/alcove-sidecar:", env!("CARGO_PKG_VERSION")),
+    )
+}
+
+fn pack(webhook: &str, sidecar: &str) -> Result<[Image; 2]> {
     let products = Products::build()?;
-    Ok([
-        image::pack_static(WEBHOOK_IMAGE, &products.webhook, USER)?,
-        image::pack_static(SIDECAR_IMAGE, &products.sidecar, USER)?,
-    ])
+    Ok([image::pack_static(webhook, &products.webhook, USER)?, image::pack_static(sidecar, &products.sidecar, USER)?])
 }
 
 async fn wait_until_available(node: &Node, namespace: &str, name: &str) -> Result<()> {

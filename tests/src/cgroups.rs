@@ -36,8 +36,19 @@ pub fn create(name: &str) -> Result<()> {
 
 /// The processes in the cgroup `name` and below, in all hierarchies.
 pub fn processes(name: &str) -> Result<BTreeSet<i32>> {
+    members(groups(name)?)
+}
+
+/// The processes in the cgroup called `container`, somewhere below the cgroup `name`.
+pub fn processes_of(name: &str, container: &str) -> Result<BTreeSet<i32>> {
+    let mut groups = groups(name)?;
+    groups.retain(|group| group.file_name().is_some_and(|own| own == container));
+    members(groups)
+}
+
+fn members(groups: Vec<PathBuf>) -> Result<BTreeSet<i32>> {
     let mut found = BTreeSet::new();
-    for group in groups(name)? {
+    for group in groups {
         let listed = present(fs::read_to_string(group.join("cgroup.procs")))?.unwrap_or_default();
         found.extend(listed.lines().filter_map(|line| line.parse::<i32>().ok()));
     }

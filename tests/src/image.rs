@@ -100,6 +100,20 @@ pub fn busybox_recipe() -> Result<Recipe> {
     Ok(recipe)
 }
 
+/// Adds a program of this machine to a root file system, with the libraries that it is linked to.
+pub fn add_program(recipe: &mut Recipe, name: &str) -> Result<()> {
+    let program = tools::program(name).with_context(|| format!("{name} is missing on this machine"))?;
+    let mut list = Command::new("ldd");
+    list.arg(&program);
+    let listed = process::run(list)?;
+    // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)`, and the loader by its path alone.
+    for library in listed.split_whitespace().filter_map(|word| word.strip_prefix('/')) {
+        recipe.file(library, read(&Path::new("/").join(library))?, 0o755);
+    }
+    recipe.file(format!("bin/{name}"), read(&program)?, 0o755);
+    Ok(())
+}
+
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("reading {}", path.display()))
 }

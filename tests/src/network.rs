@@ -6,10 +6,13 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
+use std::net::TcpListener;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::{process, sweep};
 
@@ -135,6 +138,20 @@ impl Network {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{}", slot_name(self.slot))).arg("--").arg(program);
         command
+    }
+
+    /// A listener inside the namespace that this process serves: Pods reach it at [`NODE_ADDRESS`].
+    pub fn listen(&self, port: u16) -> Result<TcpListener> {
+        let path = format!("/run/netns/{}", slot_name(self.slot));
+        // A thread of its own enters and ends; a socket stays where it was made.
+        let thread = std::thread::spawn(move || -> Result<TcpListener> {
+            let namespace = File::open(&path).with_context(|| format!("opening {path}"))?;
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).context("entering")?;
+            let listener = TcpListener::bind((NODE_ADDRESS, port)).with_context(|| format!("listening at {port}"))?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        });
+        thread.join().map_err(|_panic| anyhow!("the thread that listens panicked"))?
     }
 
     fn command_with(&self, program: &str, arguments: &[&str]) -> Command {

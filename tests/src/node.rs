@@ -3,6 +3,8 @@
 //! Started from nothing in seconds, thrown away afterwards. Nothing of it touches a cluster that is already on the machine.
 
 mod control_plane;
+mod crash;
+mod cut;
 mod kubelet;
 mod runtime;
 

@@ -23,7 +23,6 @@ pub(crate) fn tests() -> Vec<Trial> {
         a_pod_runs_in_a_namespace_that_enforces_restricted,
         a_kubernetes_store_serves_a_secret_of_another_namespace,
         everything_in_one_apply_with_a_bare_pod,
-        a_sub_path_of_a_file_shows_the_newest_value_after_a_restart,
     ]
 }
 
@@ -371,26 +370,4 @@ async fn everything_in_one_apply_with_a_bare_pod(test: Test) -> Result<()> {
         namespace.kubectl(&["delete", "pod", &pod, "--wait=false"]).await?;
     }
     Ok(())
-}
-
-async fn a_sub_path_of_a_file_shows_the_newest_value_after_a_restart(test: Test) -> Result<()> {
-    let setting = Setting::shared(&test).await?;
-    let namespace = setting.namespace();
-    setting.put("db", json!({"password": "first"})).await?;
-    let binding = format!("{{dataFrom: ['{}'], refreshInterval: 1s}}", setting.reference("db"));
-    let manifest = pod(&binding)
-        .replace("[sleep, '1000000']", "[sh, -c, 'trap \"exit 0\" TERM; while :; do sleep 1; done']")
-        .replace(
-            "volumeMounts: [{name: creds, mountPath: /etc/creds}]",
-            "volumeMounts: [{name: creds, mountPath: /etc/creds}, {name: creds, mountPath: /etc/pass, subPath: password}]",
-        );
-    namespace.apply(&manifest).await?;
-    namespace.wait_until_ready("app").await?;
-    setting.put("db", json!({"password": "second"})).await?;
-    namespace.wait_for_output("app", "app", &["cat", "/etc/creds/password"], "second").await?;
-    // As with a real Secret: the mount is bound to the old file, which stays readable.
-    let bound = namespace.exec("app", "app", &["cat", "/etc/pass"]).await?;
-    ensure!(bound == "first", "{bound}");
-    namespace.exec("app", "app", &["kill", "1"]).await?;
-    namespace.wait_for_output("app", "app", &["cat", "/etc/pass"], "second").await
 }

@@ -55,7 +55,9 @@ async fn same_either_way(test: Test, path: PathBuf) -> Result<()> {
         setting.put(name, data).await?;
         setting.namespace().apply(&binding(&setting, name).to_string()).await?;
     }
-    setting.namespace().apply(&binding(&setting, "absent").to_string()).await?;
+    for name in ["absent", "gone"] {
+        setting.namespace().apply(&binding(&setting, name).to_string()).await?;
+    }
     let pod = read_pod(&path)?;
     let mut injected = pod.clone();
     injected["metadata"]["annotations"] = json!({"alcove.dev/inject": "true"});
@@ -93,6 +95,7 @@ fn secrets() -> BTreeMap<&'static str, Value> {
     let all_bytes: Vec<u8> = (0..=u8::MAX).collect();
     BTreeMap::from([
         ("db", encoded(&[("username", b"admin"), ("password", b"s3cr3t with blanks")])),
+        ("half", encoded(&[("username", b"half")])),
         ("second", encoded(&[("password", b"another"), ("extra", b"more")])),
         ("binary", encoded(&[("all-bytes", &all_bytes)])),
         ("dotted", encoded(&[("connection.string", b"x"), ("a-b", b"y"), ("UPPER", b"z"), ("1st", b"digit")])),
@@ -119,8 +122,11 @@ fn secret(name: &str, data: &Value) -> Value {
 fn binding(setting: &Setting<'_>, name: &str) -> Value {
     let known = secrets();
     let keys = known.get(name).and_then(Value::as_object).map(|data| data.keys().cloned().collect());
-    // Nobody has the Secret `absent`, and its binding says so.
-    let keys: Vec<String> = keys.unwrap_or_else(|| vec!["nothing".to_owned()]);
+    // Nobody has the Secrets `absent` and `gone`, and the binding of `absent` says so. Of `half`, one key is missing.
+    let mut keys: Vec<String> = keys.unwrap_or_default();
+    if ["absent", "gone", "half"].contains(&name) {
+        keys.push("nothing".to_owned());
+    }
     let data: Map<String, Value> = keys
         .into_iter()
         .map(|key| {
@@ -166,7 +172,7 @@ async fn dumps(namespace: &Namespace, pod: &Value) -> Result<Vec<String>> {
 fn comparable(lines: &[String], pod: &Value) -> Vec<String> {
     let comparable = |line: &String| {
         let (container, line) = line.split_once(": ").unwrap_or(("", line));
-        format!("{container}: {}", normalised(line, pod))
+        format!("{container}: {}", normalised(container, line, pod))
     };
     lines.iter().map(comparable).collect()
 }
@@ -176,10 +182,10 @@ fn comparable(lines: &[String], pod: &Value) -> Vec<String> {
 fn wrong_owners<'a>(lines: &'a [String], pod: &Value) -> Vec<&'a String> {
     let user = pod["spec"]["securityContext"]["runAsUser"].as_u64().filter(|user| *user != 0);
     let is_wrong = |line: &&String| {
-        let (_, line) = line.split_once(": ").unwrap_or(("", line));
+        let (container, line) = line.split_once(": ").unwrap_or(("", line));
         let fields: Vec<&str> = line.split('|').collect();
         let [kind, mode, owner, ..] = fields.as_slice() else { return false };
-        if !kind.ends_with("regular file") || !is_delivered(line, pod) {
+        if !kind.ends_with("regular file") || !is_delivered(container, line, pod) {
             return false;
         }
         match user {
@@ -192,9 +198,9 @@ fn wrong_owners<'a>(lines: &'a [String], pod: &Value) -> Vec<&'a String> {
 }
 
 /// A line of a dump without what is documented to differ: who owns what Alcove writes.
-fn normalised(line: &str, pod: &Value) -> String {
+fn normalised(container: &str, line: &str, pod: &Value) -> String {
     let fields: Vec<&str> = line.split('|').collect();
-    let ([kind, mode, _owner, rest], true) = (fields.as_slice(), is_delivered(line, pod)) else {
+    let ([kind, mode, _owner, rest], true) = (fields.as_slice(), is_delivered(container, line, pod)) else {
         return line.to_owned();
     };
     let target = rest.split_once(' ').map_or("", |(_, target)| target);
@@ -213,23 +219,28 @@ fn without_group(mode: &str) -> String {
     if mode.ends_with('0') { format!("{:o}", bits & 0o7707) } else { mode.to_owned() }
 }
 
-/// Whether a line is about something below a mount that Alcove fills.
-fn is_delivered(line: &str, pod: &Value) -> bool {
-    let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
-    let mut replaced = volumes.filter(|volume| {
-        let sources = volume["projected"]["sources"].as_array().into_iter().flatten();
-        volume.get("secret").is_some() || sources.into_iter().any(|source| source.get("secret").is_some())
+/// Whether a line is about something in a volume that Alcove fills: the innermost mount of the container says.
+fn is_delivered(container: &str, line: &str, pod: &Value) -> bool {
+    let lists = ["initContainers", "containers"].into_iter();
+    let mut containers = lists.flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
+    let mounts = containers.find(|candidate| candidate["name"] == container);
+    let mounts = mounts.and_then(|container| container["volumeMounts"].as_array()).into_iter().flatten();
+    // A path may begin without the slash.
+    let path = |mount: &Value| mount["mountPath"].as_str().unwrap_or_default().trim_start_matches('/').to_owned();
+    let shown = mounts.filter(|mount| {
+        let rest = line.strip_prefix("path /").and_then(|line| line.strip_prefix(&path(mount)));
+        rest.is_some_and(|rest| rest.starts_with(['/', ' ']))
     });
-    replaced.any(|volume| {
-        let containers = ["initContainers", "containers"]
-            .into_iter()
-            .flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
-        let mut mounts = containers.flat_map(|container| container["volumeMounts"].as_array().into_iter().flatten());
-        mounts.any(|mount| {
-            let path = mount["mountPath"].as_str().unwrap_or_default();
-            let rest = line.strip_prefix("path ").and_then(|line| line.strip_prefix(path));
-            mount["name"] == volume["name"] && rest.is_some_and(|rest| rest.starts_with(['/', ' ']))
-        })
+    let innermost = shown.max_by_key(|mount| path(mount).len());
+    innermost.is_some_and(|mount| is_replaced(&mount["name"], pod))
+}
+
+fn is_replaced(name: &Value, pod: &Value) -> bool {
+    let mut volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+    volumes.any(|volume| {
+        let mut sources = volume["projected"]["sources"].as_array().into_iter().flatten();
+        let has_secret = volume.get("secret").is_some() || sources.any(|source| source.get("secret").is_some());
+        has_secret && volume["name"] == *name
     })
 }
 

@@ -1,18 +1,17 @@
 //! A world that does not behave: a webhook that is down, other webhooks that interfere, configurations that vanish.
 
+use alcove_tests::alcove::Alcove;
 use alcove_tests::other_webhook::OtherWebhook;
 use alcove_tests::suite::{Test, Trial};
-use alcove_tests::wait::{self, Seen};
 use alcove_tests::{claims, claims_alone};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::setting::Setting;
+use crate::setting::{Setting, opted_in};
 
 pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = claims_alone![
         without_the_webhook_opted_in_pods_are_refused_and_all_others_start,
-        without_the_configuration_the_policy_of_the_api_server_refuses,
         a_configuration_that_is_made_again_is_trusted_within_seconds,
     ];
     tests.extend(claims![
@@ -35,24 +34,6 @@ fn plain(name: &str, metadata: &Value) -> String {
         },
     })
     .to_string()
-}
-
-fn opted_in(name: &str, reference: &str) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "annotations": {"secret.alcove.dev/db-creds": reference}},
-        "spec": {
-            "terminationGracePeriodSeconds": 0,
-            "containers": [{
-                "name": "app",
-                "image": "localhost/busybox:test",
-                "command": ["sleep", "1000000"],
-                "volumeMounts": [{"name": "creds", "mountPath": "/etc/creds"}],
-            }],
-            "volumes": [{"name": "creds", "secret": {"secretName": "db-creds"}}],
-        },
-    })
 }
 
 async fn without_the_webhook_opted_in_pods_are_refused_and_all_others_start(test: Test) -> Result<()> {
@@ -115,42 +96,14 @@ async fn with_the_webhook_down(setting: &Setting<'_>) -> Result<()> {
     namespace.delete("pod", "before").await
 }
 
-async fn without_the_configuration_the_policy_of_the_api_server_refuses(test: Test) -> Result<()> {
-    let setting = Setting::shared(&test).await?;
-    setting.put("db", json!({"password": "p"})).await?;
-    let kubectl = test.node().kubectl();
-    kubectl.run(&["delete", "mutatingwebhookconfiguration", "alcove-webhook"]).await?;
-    let pod = opted_in("bypassed", &setting.reference("db")).to_string();
-    // The API server forgets a configuration after a moment.
-    let outcome = wait::until("the API server to refuse by its own policy", async || {
-        let tried = setting.namespace().refusal(&pod).await;
-        if tried.is_err() {
-            setting.namespace().delete("pod", "bypassed").await?;
-        }
-        Ok(match tried {
-            Ok(refusal) if refusal.contains("ValidatingAdmissionPolicy") => Seen::Met(refusal),
-            Ok(refusal) => Seen::NotYet(refusal),
-            Err(_) => Seen::NotYet("the Pod was created".to_owned()),
-        })
-    })
-    .await;
-    restore(&test).await?;
-    ensure!(outcome?.contains("has no alcove-sidecar"));
-    Ok(())
-}
-
 async fn a_configuration_that_is_made_again_is_trusted_within_seconds(test: Test) -> Result<()> {
     let setting = Setting::shared(&test).await?;
     setting.put("db", json!({"password": "p"})).await?;
     let kubectl = test.node().kubectl();
     kubectl.run(&["delete", "mutatingwebhookconfiguration,validatingwebhookconfiguration", "alcove-webhook"]).await?;
-    restore(&test).await?;
+    Alcove::apply(test.node(), "manifests/overlays/test").await?;
     setting.namespace().apply(&opted_in("app", &setting.reference("db")).to_string()).await?;
     setting.namespace().wait_until_ready("app").await.map(drop)
-}
-
-async fn restore(test: &Test) -> Result<()> {
-    alcove_tests::alcove::Alcove::apply(test.node(), "manifests/overlays/test").await.map(drop)
 }
 
 async fn a_binding_that_another_webhook_adds_after_us_is_served(test: Test) -> Result<()> {

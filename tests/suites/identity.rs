@@ -6,8 +6,6 @@ use alcove_tests::suite::{Test, Trial};
 use alcove_tests::vault::{AUDIENCE, Vault};
 use alcove_tests::wait::{self, Seen};
 use anyhow::{Result, ensure};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::setting::Setting;
@@ -15,7 +13,6 @@ use crate::setting::Setting;
 pub(crate) fn tests() -> Vec<Trial> {
     claims![
         a_service_account_that_is_made_again_leaves_the_files_and_causes_no_storm_of_logins,
-        stores_with_the_same_login_share_it_and_it_is_given_back,
         a_role_for_another_namespace_is_named_in_the_refusal,
         a_role_for_another_service_account_is_named_in_the_refusal,
         a_role_that_is_not_there_is_named_in_the_refusal,
@@ -108,74 +105,6 @@ async fn a_service_account_that_is_made_again_leaves_the_files_and_causes_no_sto
     let path = "jsonpath={.status.initContainerStatuses[0].restartCount}";
     let restarts = namespace.kubectl(&["get", "pod", "app", "-o", path]).await?;
     ensure!(restarts == "0", "the sidecar has ended {restarts} times");
-    vault.stop().await
-}
-
-/// A second store at the same Vault, for an engine of version 1, and a policy that lets it be used.
-fn second_store(setting: &Setting<'_>) -> String {
-    let namespace = setting.namespace().name();
-    let store = json!({
-        "apiVersion": "alcove.dev/v1alpha1",
-        "kind": "ExternalStore",
-        "metadata": {"name": "second"},
-        "spec": {
-            "audience": AUDIENCE,
-            "provider": {"vault": {
-                "server": setting.vault().address(),
-                "version": "v1",
-                "caBundle": STANDARD.encode(setting.vault().authority()),
-                "auth": {"kubernetes": {"role": namespace}},
-            }},
-        },
-    });
-    let policy = json!({
-        "apiVersion": "alcove.dev/v1alpha1",
-        "kind": "SecretPolicy",
-        "metadata": {"name": "second"},
-        "spec": {
-            "serviceAccounts": ["default"],
-            "allow": [{"store": {"kind": "ExternalStore", "name": "second"}, "keys": ["kv1/**"]}],
-        },
-    });
-    format!("{store}\n---\n{policy}")
-}
-
-async fn stores_with_the_same_login_share_it_and_it_is_given_back(test: Test) -> Result<()> {
-    let vault = test.own_vault().await?;
-    let setting = Setting::with(&test, &vault).await?;
-    let namespace = setting.namespace();
-    let name = namespace.name();
-    let rules = [vault.kv().readable(&format!("{name}/*")), vault.kv1().readable(&format!("{name}/*"))].concat();
-    vault.policy(name, &rules).await?;
-    vault.kv1().put(&format!("{name}/old"), json!({"password": "of version 1"})).await?;
-    for key in ["a", "b", "c"] {
-        setting.put(key, json!({"password": format!("of {key}"), "username": "u"})).await?;
-    }
-    namespace.apply(&second_store(&setting)).await?;
-    let bindings = json!({
-        "first": refreshed(&setting.reference("a")),
-        "several": format!(
-            "{{data: {{b: '{}#password', c: '{}#password', user: '{}#username'}}, refreshInterval: 1s}}",
-            setting.reference("b"), setting.reference("c"), setting.reference("c")
-        ),
-        "old": refreshed(&format!("second:kv1/{name}/old")),
-    });
-    let (tokens, logins_before) = (vault.token_count().await?, logins(&vault)?);
-    namespace.apply(&pod("app", &bindings).to_string()).await?;
-    namespace.wait_until_ready("app").await?;
-    namespace.wait_for_output("app", "app", &["cat", "/etc/old/password"], "of version 1").await?;
-    wait::until("five refreshes", async || {
-        let reads = setting.reads("a")?;
-        Ok(if reads >= 5 { Seen::Met(()) } else { Seen::NotYet(format!("{reads} reads")) })
-    })
-    .await?;
-    let logins = logins(&vault)? - logins_before;
-    ensure!(logins == 1, "{logins} logins of one Pod with one identity");
-    let held = vault.token_count().await? - tokens;
-    ensure!(held == 1, "{held} tokens of one Pod with one identity");
-    namespace.delete("pod", "app").await?;
-    let left = vault.token_count().await? - tokens;
-    ensure!(left == 0, "{left} tokens are left of a Pod that is gone");
     vault.stop().await
 }
 

@@ -8,10 +8,12 @@
 )]
 
 mod architecture;
+mod bypass;
 mod delivery;
 mod differential;
 mod documentation;
 mod generated;
+mod gitops;
 mod hostile;
 mod identity;
 mod inotify;
@@ -19,13 +21,20 @@ mod invalid;
 mod leak;
 mod load;
 mod manifests;
+mod nested;
 mod operations;
 mod outage;
 mod policy;
 mod quota;
+mod registration;
+mod restarts;
 mod rotation;
 mod setting;
 mod smoke;
+mod ssh;
+mod tokens;
+mod variables;
+mod waiting;
 
 use std::process::ExitCode;
 
@@ -37,16 +46,25 @@ fn main() -> ExitCode {
         delivery::tests(),
         rotation::tests(),
         differential::tests(),
+        nested::tests(),
         inotify::tests(),
         outage::tests(),
+        waiting::tests(),
+        restarts::tests(),
+        variables::tests(),
+        ssh::tests(),
         policy::tests(),
         identity::tests(),
+        tokens::tests(),
         leak::tests(),
         invalid::tests(),
         generated::tests(),
         manifests::tests(),
+        gitops::tests(),
+        registration::tests(),
         operations::tests(),
         hostile::tests(),
+        bypass::tests(),
         quota::tests(),
         load::tests(),
     ];

@@ -5,7 +5,7 @@ use alcove_tests::suite::{Test, Trial};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::setting::Setting;
+use crate::setting::{Setting, opted_in};
 
 pub(crate) fn tests() -> Vec<Trial> {
     claims![
@@ -25,24 +25,6 @@ pub(crate) fn tests() -> Vec<Trial> {
     ]
 }
 
-fn pod(name: &str, binding: &str) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "annotations": {"secret.alcove.dev/db-creds": binding}},
-        "spec": {
-            "terminationGracePeriodSeconds": 0,
-            "containers": [{
-                "name": "app",
-                "image": "localhost/busybox:test",
-                "command": ["sleep", "1000000"],
-                "volumeMounts": [{"name": "creds", "mountPath": "/etc/creds"}],
-            }],
-            "volumes": [{"name": "creds", "secret": {"secretName": "db-creds"}}],
-        },
-    })
-}
-
 fn with_account(mut pod: Value, account: &str) -> Value {
     pod["spec"]["serviceAccountName"] = account.into();
     pod
@@ -52,7 +34,7 @@ async fn a_service_account_without_a_policy_is_refused_and_the_policy_of_the_ref
     let setting = Setting::shared(&test).await?;
     let namespace = setting.namespace();
     namespace.kubectl(&["create", "serviceaccount", "stranger"]).await?;
-    let stranger = with_account(pod("app", &setting.reference("db")), "stranger");
+    let stranger = with_account(opted_in("app", &setting.reference("db")), "stranger");
     let refusal = namespace.refusal(&stranger.to_string()).await?;
     for expected in ["Forbidden", "app", "stranger", "db-creds", "spec.volumes[0]", "no policy", "kind: SecretPolicy"] {
         ensure!(refusal.contains(expected), "{expected} is not in: {refusal}");
@@ -78,7 +60,7 @@ async fn a_deny_wins_over_an_allow(test: Test) -> Result<()> {
         },
     });
     namespace.apply(&deny.to_string()).await?;
-    let refusal = namespace.refusal(&pod("app", &setting.reference("root/db")).to_string()).await?;
+    let refusal = namespace.refusal(&opted_in("app", &setting.reference("root/db")).to_string()).await?;
     ensure!(refusal.contains("nobody-reads-root") && refusal.contains("deny"), "{refusal}");
     ensure!(!refusal.contains("kind: SecretPolicy"), "a policy is offered that cannot help: {refusal}");
     Ok(())
@@ -90,11 +72,11 @@ async fn a_key_outside_of_the_policy_is_refused(test: Test) -> Result<()> {
     for spelling in
         ["vault:kv/other/db".to_owned(), format!("vault:kv/{own}/../other/db"), format!("vault:kv/{own}-not/db")]
     {
-        let refusal = setting.namespace().refusal(&pod("app", &spelling).to_string()).await?;
+        let refusal = setting.namespace().refusal(&opted_in("app", &spelling).to_string()).await?;
         ensure!(refusal.contains("denied the request"), "{spelling}: {refusal}");
     }
     for spelling in [format!("vault:kv/data/{own}/db"), format!("vault:kv//{own}/db"), format!("vault:/kv/{own}/db")] {
-        let refusal = setting.namespace().refusal(&pod("app", &spelling).to_string()).await?;
+        let refusal = setting.namespace().refusal(&opted_in("app", &spelling).to_string()).await?;
         ensure!(
             refusal.contains(&format!("kv/{own}/db")),
             "the right spelling is not offered for {spelling}: {refusal}"
@@ -105,7 +87,7 @@ async fn a_key_outside_of_the_policy_is_refused(test: Test) -> Result<()> {
 
 async fn a_mistyped_annotation_is_refused_with_the_right_one(test: Test) -> Result<()> {
     let setting = Setting::shared(&test).await?;
-    let mut mistyped = pod("app", &setting.reference("db"));
+    let mut mistyped = opted_in("app", &setting.reference("db"));
     mistyped["metadata"]["annotations"] = json!({"alcove.dev/injct": "true", "alcove.dev/env": "flie"});
     let refusal = setting.namespace().refusal(&mistyped.to_string()).await?;
     ensure!(refusal.contains("did you mean \"alcove.dev/inject\"?"), "{refusal}");
@@ -152,14 +134,14 @@ async fn a_hand_made_sidecar_gains_nothing(test: Test) -> Result<()> {
     let setting = Setting::shared(&test).await?;
     let namespace = setting.namespace();
     setting.put("db", json!({"password": "own"})).await?;
-    let mut forged = pod("forged", &setting.reference("db"));
+    let mut forged = opted_in("forged", &setting.reference("db"));
     forged["spec"]["initContainers"] = json!([forged_sidecar()]);
     namespace.apply(&forged.to_string()).await?;
-    namespace.apply(&pod("honest", &setting.reference("db")).to_string()).await?;
+    namespace.apply(&opted_in("honest", &setting.reference("db")).to_string()).await?;
     // Generated anew: image, command and configuration are those that a Pod without the forgery gets.
     let (forged, honest) = (init_containers(&setting, "forged").await?, init_containers(&setting, "honest").await?);
     ensure!(forged == honest, "{forged}\n\n{honest}");
-    let mut bare = pod("bare", &setting.reference("db"));
+    let mut bare = opted_in("bare", &setting.reference("db"));
     bare["metadata"]["annotations"] = json!({"alcove.dev/inject": "true", "alcove.dev/injected": "0.1.0"});
     bare["spec"]["initContainers"] = json!([forged_sidecar()]);
     bare["spec"]["volumes"] = json!([{"name": "creds", "emptyDir": {"medium": "Memory"}}]);
@@ -176,14 +158,14 @@ async fn no_container_reaches_the_volumes_of_the_sidecar(test: Test) -> Result<(
     let namespace = setting.namespace();
     setting.put("db", json!({"password": "own"})).await?;
     for volume in ["alcove-identity", "alcove-env"] {
-        let mut thief = pod("thief", &setting.reference("db"));
+        let mut thief = opted_in("thief", &setting.reference("db"));
         thief["spec"]["containers"][0]["volumeMounts"] =
             json!([{"name": "creds", "mountPath": "/etc/creds"}, {"name": volume, "mountPath": "/stolen"}]);
         let refusal = namespace.refusal(&thief.to_string()).await?;
         ensure!(refusal.contains(volume), "{refusal}");
     }
     // The env file of another container, named as the sidecar names it.
-    let mut thief = pod("thief", &setting.reference("db"));
+    let mut thief = opted_in("thief", &setting.reference("db"));
     thief["spec"]["containers"][0]["env"] =
         json!([{"name": "OWN", "valueFrom": {"secretKeyRef": {"name": "db-creds", "key": "password"}}}]);
     thief["spec"]["containers"].as_array_mut().unwrap().push(json!({
@@ -225,7 +207,7 @@ async fn an_ephemeral_container_reaches_no_secret(test: Test) -> Result<()> {
 
 async fn a_forged_marker_does_not_skip_policy(test: Test) -> Result<()> {
     let setting = Setting::shared(&test).await?;
-    let mut marked = pod("app", "vault:kv/somebody-else/db");
+    let mut marked = opted_in("app", "vault:kv/somebody-else/db");
     marked["metadata"]["annotations"]["alcove.dev/injected"] = "0.1.0".into();
     let refusal = setting.namespace().refusal(&marked.to_string()).await?;
     let reason = "no policy allows key \"kv/somebody-else/db\"";
@@ -251,7 +233,7 @@ async fn refused_patch(setting: &Setting<'_>, patch: &Value) -> Result<String> {
 async fn running(test: &Test) -> Result<Setting<'static>> {
     let setting = Setting::shared(test).await?;
     setting.put("db", json!({"password": "p"})).await?;
-    setting.namespace().apply(&pod("app", &setting.reference("db")).to_string()).await?;
+    setting.namespace().apply(&opted_in("app", &setting.reference("db")).to_string()).await?;
     Ok(setting)
 }
 
@@ -316,7 +298,7 @@ async fn enforced_mountable_secrets_hold_for_bound_names(test: Test) -> Result<(
         .kubectl(&["annotate", "serviceaccount", "default", "kubernetes.io/enforce-mountable-secrets=true"])
         .await?;
     // In-tree admission misses projected volumes to this day; for a bound name we do not.
-    let mut projected = pod("app", &setting.reference("db"));
+    let mut projected = opted_in("app", &setting.reference("db"));
     projected["spec"]["volumes"] =
         json!([{"name": "creds", "projected": {"sources": [{"secret": {"name": "db-creds"}}]}}]);
     let refusal = namespace.refusal(&projected.to_string()).await?;

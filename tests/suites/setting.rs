@@ -100,3 +100,22 @@ impl<'vault> Setting<'vault> {
         })
     }
 }
+
+/// A Pod that binds the Secret name `db-creds` by an annotation and mounts it.
+pub(crate) fn opted_in(name: &str, binding: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "annotations": {"secret.alcove.dev/db-creds": binding}},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{
+                "name": "app",
+                "image": "localhost/busybox:test",
+                "command": ["sleep", "1000000"],
+                "volumeMounts": [{"name": "creds", "mountPath": "/etc/creds"}],
+            }],
+            "volumes": [{"name": "creds", "secret": {"secretName": "db-creds"}}],
+        },
+    })
+}

@@ -42,30 +42,39 @@ impl Admission {
         Self { objects, settings, live: Some(live) }
     }
 
-    /// Answers a review.
-    pub async fn review(&self, webhook: Webhook, review: Review) -> (Answer, Record) {
+    /// Answers a review. `turn` is held for as long as anything works on it, even where nobody waits for the answer any more:
+    /// what was begun is computed to its end.
+    pub async fn review<Turn>(&self, webhook: Webhook, review: Review, turn: Turn) -> (Answer, Record)
+    where
+        Turn: Clone + Send + 'static,
+    {
         let question = match Question::of(webhook, review) {
             Ok(question) => Arc::new(question),
             Err(answered) => return *answered,
         };
-        let first = self.judge(&question).await;
+        let first = self.judge(&question, turn.clone()).await;
         let Some(live) = self.live.as_ref().filter(|_| first.may_be_outdated()) else {
             return first.into_answer(&question);
         };
         match live.read(question.namespace()).await {
             // Even where the read brought nothing new: a watch may have, since the first look.
-            Outcome::Unchanged | Outcome::Changed => self.judge(&question).await.into_answer(&question),
+            Outcome::Unchanged | Outcome::Changed => self.judge(&question, turn).await.into_answer(&question),
             Outcome::Failed => first.or_unavailable().into_answer(&question),
         }
     }
 
     /// Judges by what is known now, and beside the threads that serve: those would stand still for as long as a large Pod
     /// takes. Nothing is locked meanwhile, as [`View`] says.
-    async fn judge(&self, question: &Arc<Question>) -> Judgement {
+    async fn judge<Turn>(&self, question: &Arc<Question>, turn: Turn) -> Judgement
+    where
+        Turn: Send + 'static,
+    {
         let (question, settings) = (Arc::clone(question), self.settings.load_full());
         let catalog = Arc::clone(self.objects.read().unwrap_or_else(PoisonError::into_inner).catalog());
-        let judged =
-            spawn_blocking(move || Judgement::of(&question, &Context { catalog: &catalog, settings: &settings }));
+        let judged = spawn_blocking(move || {
+            let _turn = turn;
+            Judgement::of(&question, &Context { catalog: &catalog, settings: &settings })
+        });
         judged.await.unwrap_or_else(|error| Judgement::broken(&error))
     }
 }

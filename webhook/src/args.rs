@@ -84,7 +84,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = REVIEW_EXAMPLES)]
 pub struct ReviewArgs {
-    /// Directory with YAML files: objects of alcove.dev, Namespaces and ServiceAccounts.
+    /// Directory with YAML files: objects of alcove.dev, Namespaces, ServiceAccounts and LimitRanges.
     #[arg(long, value_name = "DIR")]
     pub resources: PathBuf,
     /// Which webhook answers; without it the mutating one answers a CREATE and the validating one everything else.

@@ -8,7 +8,7 @@ use alcove_resources::{
     ClusterExternalStore, ClusterSecretBinding, ClusterSecretPolicy, ExternalStore, Kind as OurKind, SecretBinding,
     SecretPolicy,
 };
-use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::core::v1::{LimitRange, Namespace, ServiceAccount};
 use kube::api::{ApiResource, DynamicObject, TypeMeta};
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
@@ -66,6 +66,7 @@ fn resource(kind: Kind) -> ApiResource {
     match kind {
         Kind::Namespace => ApiResource::erase::<Namespace>(&()),
         Kind::ServiceAccount => ApiResource::erase::<ServiceAccount>(&()),
+        Kind::LimitRange => ApiResource::erase::<LimitRange>(&()),
         Kind::Ours(OurKind::ExternalStore) => ApiResource::erase::<ExternalStore>(&()),
         Kind::Ours(OurKind::ClusterExternalStore) => ApiResource::erase::<ClusterExternalStore>(&()),
         Kind::Ours(OurKind::SecretBinding) => ApiResource::erase::<SecretBinding>(&()),

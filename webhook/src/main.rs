@@ -6,6 +6,12 @@ use std::process::ExitCode;
 use alcove_webhook::args::{Cli, Command};
 use alcove_webhook::{review_once, serve};
 use clap::Parser as _;
+use mimalloc::MiMalloc;
+
+/// A review is thousands of small allocations, made on one thread and freed on it: this allocator spends half the time on
+/// them that the C library's does.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -1,4 +1,4 @@
-//! What reviews depend on: objects of ours, Namespaces and ServiceAccounts, as documents become them.
+//! What reviews depend on: objects of ours, Namespaces, ServiceAccounts and LimitRanges, as documents become them.
 //!
 //! Files and watches deliver the same documents.
 
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use alcove_contract::Problem;
-use alcove_injection::catalog::ServiceAccount;
+use alcove_injection::catalog::{LimitRange, ServiceAccount};
 use alcove_resources::{Kind as OurKind, Object, ObjectName};
 use serde_json::Value;
 
@@ -21,15 +21,18 @@ pub enum Kind {
     Namespace,
     /// Its annotations and its lists of Secrets count.
     ServiceAccount,
+    /// The sidecar keeps to it.
+    LimitRange,
     /// A kind of our group.
     Ours(OurKind),
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Namespace,
         Self::ServiceAccount,
+        Self::LimitRange,
         Self::Ours(OurKind::ExternalStore),
         Self::Ours(OurKind::ClusterExternalStore),
         Self::Ours(OurKind::SecretBinding),
@@ -44,6 +47,7 @@ impl Kind {
         match self {
             Self::Namespace => "Namespace",
             Self::ServiceAccount => "ServiceAccount",
+            Self::LimitRange => "LimitRange",
             Self::Ours(kind) => kind.as_str(),
         }
     }
@@ -53,7 +57,7 @@ impl Kind {
     pub const fn is_namespaced(self) -> bool {
         match self {
             Self::Namespace => false,
-            Self::ServiceAccount => true,
+            Self::ServiceAccount | Self::LimitRange => true,
             Self::Ours(kind) => kind.is_namespaced(),
         }
     }
@@ -130,6 +134,8 @@ pub enum Content {
     Namespace(BTreeMap<String, String>),
     /// A ServiceAccount.
     ServiceAccount(ServiceAccount),
+    /// A LimitRange.
+    LimitRange(LimitRange),
 }
 
 impl Item {
@@ -143,6 +149,7 @@ impl Item {
         let (kind, content) = match (text("apiVersion"), text("kind")) {
             ("v1", "Namespace") => (Kind::Namespace, namespace(document)),
             ("v1", "ServiceAccount") => (Kind::ServiceAccount, service_account(document)),
+            ("v1", "LimitRange") => (Kind::LimitRange, limit_range(document)),
             _ => match Object::from_value(document)? {
                 None => return Ok(None),
                 Some(object) => (Kind::Ours(object.object_name().kind), Content::Ours(Box::new(object))),
@@ -160,6 +167,7 @@ impl Item {
         let content = match kind {
             Kind::Namespace => namespace(document),
             Kind::ServiceAccount => service_account(document),
+            Kind::LimitRange => limit_range(document),
             Kind::Ours(kind) => match Object::from_value(document) {
                 Ok(Some(object)) => Content::Ours(Box::new(object)),
                 Ok(None) => Content::Unreadable(kind, Problem::new("apiVersion", "is not alcove.dev/v1alpha1")),
@@ -180,6 +188,10 @@ fn service_account(document: &Value) -> Content {
         secrets: names(document, "secrets"),
         image_pull_secrets: names(document, "imagePullSecrets"),
     })
+}
+
+fn limit_range(document: &Value) -> Content {
+    Content::LimitRange(LimitRange::from_document(document))
 }
 
 fn strings(document: &Value, pointer: &str) -> BTreeMap<String, String> {

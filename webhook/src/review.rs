@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 mod answer;
 mod warnings;
 
-pub use answer::{Answer, Outcome, Status};
+pub use answer::{Answer, Document, Outcome, Status};
 
 /// The version that is spoken.
 const API_VERSION: &str = "admission.k8s.io/v1";

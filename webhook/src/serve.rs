@@ -21,7 +21,7 @@ use crate::files;
 use crate::metrics::Metrics;
 use crate::objects::Kind;
 use crate::readiness::Readiness;
-use crate::server::connection::Transport;
+use crate::server::connection::{Departure, Transport};
 use crate::server::listener::{Listener, Unserved};
 use crate::server::{self, Context};
 
@@ -110,13 +110,15 @@ impl Process {
         self.background.spawn(async move { stop.run_until_cancelled(task).await });
     }
 
-    /// Serves, and leaves in order: first unready, then no new connections, then nothing in flight, then the rest.
+    /// Serves, and leaves in order: first unready, while clients are sent elsewhere, then no new connections, then nothing
+    /// in flight, then the rest.
     async fn serve(self, arguments: &ListenArgs, ports: Ports, admission: Admission) -> anyhow::Result<()> {
-        let closing = CancellationToken::new();
-        let served = self.open(ports, admission, arguments.max_concurrent_reviews, &closing)?;
+        let departure = Departure::default();
+        let served = self.open(ports, admission, arguments.max_concurrent_reviews, &departure)?;
         signals::stop().await?;
+        departure.announced.cancel();
         self.leave(arguments.drain_delay.duration()).await;
-        closing.cancel();
+        departure.closing.cancel();
         end_of_connections(served, arguments.drain_timeout.duration()).await;
         self.end().await;
         Ok(())
@@ -128,15 +130,16 @@ impl Process {
         ports: Ports,
         admission: Admission,
         concurrent_reviews: u32,
-        closing: &CancellationToken,
+        departure: &Departure,
     ) -> anyhow::Result<JoinHandle<()>> {
         let (metrics, readiness) = (Arc::clone(&self.metrics), self.readiness.clone());
         let context = Arc::new(Context::new(admission, metrics, readiness, concurrent_reviews));
         let tls = Transport::tls(certificates::server_config(Arc::clone(&self.presented))?);
         tracing::info!(reviews = %ports.reviews.address()?, observation = %ports.observation.address()?, "serving");
         let observation = ports.observation.with(Transport::Plain, server::observation(Arc::clone(&context)));
-        self.background.spawn(observation.serve(self.stop.clone()));
-        Ok(tokio::spawn(ports.reviews.with(tls, server::reviews(context)).serve(closing.clone())))
+        let end = Departure { closing: self.stop.clone(), ..Departure::default() };
+        self.background.spawn(observation.serve(end));
+        Ok(tokio::spawn(ports.reviews.with(tls, server::reviews(context)).serve(departure.clone())))
     }
 
     /// Says that this replica leaves, and serves on until everybody knows.

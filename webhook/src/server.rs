@@ -6,12 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -46,7 +46,7 @@ pub struct Context {
     metrics: Arc<Metrics>,
     readiness: Readiness,
     memory: Memory,
-    reviews: Semaphore,
+    reviews: Arc<Semaphore>,
 }
 
 impl Context {
@@ -54,7 +54,7 @@ impl Context {
     #[must_use]
     pub fn new(admission: Admission, metrics: Arc<Metrics>, readiness: Readiness, reviews: u32) -> Self {
         let reviews = usize::try_from(reviews).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
-        Self { admission, metrics, readiness, memory: Memory::new(BODIES), reviews: Semaphore::new(reviews) }
+        Self { admission, metrics, readiness, memory: Memory::new(BODIES), reviews: Arc::new(Semaphore::new(reviews)) }
     }
 }
 
@@ -113,15 +113,16 @@ async fn answer(webhook: Webhook, context: &Context, bytes: &[u8]) -> Response {
         return Rejection::NotReady(obstacles).respond(&context.metrics);
     }
     // Only what may wait for the API server can pile up here, so an excess means that it is slow.
-    let Ok(_permit) = context.reviews.try_acquire() else { return Rejection::Excess.respond(&context.metrics) };
-    let (answer, record) = context.admission.review(webhook, review).await;
+    let Ok(permit) = Arc::clone(&context.reviews).try_acquire_owned() else {
+        return Rejection::Excess.respond(&context.metrics);
+    };
+    let (answer, record) = context.admission.review(webhook, review, Arc::new(permit)).await;
     record.note(webhook, &context.metrics);
     sent(answer)
 }
 
 fn sent(answer: Answer) -> Response {
-    let json = HeaderValue::from_static("application/json");
-    ([(header::CONTENT_TYPE, json)], answer.into_document().to_string()).into_response()
+    Json(answer.into_document()).into_response()
 }
 
 fn is_json(content_type: Option<&HeaderValue>) -> bool {

@@ -9,7 +9,7 @@ use super::{
 use crate::name::FileName;
 use crate::{Problem, Problems};
 
-/// The most sources of a volume, items of a source, and entries of an env file: each.
+/// The most sources and mount points of a volume, items of a source, and entries of an env file: each.
 const MOST: usize = 4096;
 /// The longest key of a Secret, in bytes.
 const LONGEST_KEY: usize = 253;
@@ -31,6 +31,7 @@ impl Limited for SecretConfiguration {}
 impl Limited for VolumeConfiguration {
     fn excesses(&self) -> Problems {
         let mut problems = counted("sources", self.sources.len());
+        problems.append(counted("mountPoints", self.mount_points.len()));
         for (index, source) in self.sources.iter().take(MOST).enumerate() {
             if let SourceConfiguration::Secret(secret) = source {
                 problems.append(secret.excesses().below(&format!("sources[{index}].secret")));

@@ -99,11 +99,14 @@ impl Writer {
 }
 
 fn versioned(thing: &impl Serialize) -> Result<String, serde_json::Error> {
-    let mut value = serde_json::to_value(thing)?;
-    if let Value::Object(fields) = &mut value {
-        fields.shift_insert(0, "version".to_owned(), VERSION.into());
-    }
-    serde_json::to_string(&value)
+    serde_json::to_string(&Versioned { version: VERSION, thing })
+}
+
+#[derive(Serialize)]
+struct Versioned<'a, T> {
+    version: u64,
+    #[serde(flatten)]
+    thing: &'a T,
 }
 
 struct Reader {

@@ -1,5 +1,6 @@
 //! What the author of an injected Pod should know, though nothing is wrong.
 
+use super::nested;
 use crate::bindings::BoundSecrets;
 use crate::inject::document::{at, items, says, text};
 use crate::inject::{sub_path, user};
@@ -15,6 +16,7 @@ pub(super) fn warnings(pod: &Pod, mentions: &[Mention<'_>], bound: &BoundSecrets
     let of_mounts = sub_path::warnings(pod, bound);
     of_mounts
         .into_iter()
+        .chain(nested::warnings(pod, bound))
         .chain(stale_variables(mentions, bound))
         .chain(porous(pod, user::shares_processes(spec)))
         .collect()

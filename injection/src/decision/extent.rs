@@ -46,24 +46,24 @@ pub(crate) fn excesses(pod: &Pod) -> Problems {
 fn too_long(pod: &Pod) -> Vec<Problem> {
     let (metadata, spec) = (at(pod.document(), &["metadata"]), at(pod.document(), &["spec"]));
     let mut problems = Vec::new();
-    let mut check = |place: &str, parent: &Value, field: &str, most: usize| {
+    let mut check = |place: &dyn Fn() -> String, parent: &Value, field: &str, most: usize| {
         let length = text(parent, field).len();
         if length > most {
             let reason = format!("has {length} bytes, and none may have more than {most}");
-            problems.push(Problem::new(format!("{place}.{field}"), reason));
+            problems.push(Problem::new(format!("{}.{field}", place()), reason));
         }
     };
-    check("metadata", metadata, "name", LONGEST_NAME);
-    check("metadata", metadata, "generateName", LONGEST_NAME);
-    check("spec", spec, "serviceAccountName", LONGEST_NAME);
-    check("spec", spec, "serviceAccount", LONGEST_NAME);
+    check(&|| "metadata".to_owned(), metadata, "name", LONGEST_NAME);
+    check(&|| "metadata".to_owned(), metadata, "generateName", LONGEST_NAME);
+    check(&|| "spec".to_owned(), spec, "serviceAccountName", LONGEST_NAME);
+    check(&|| "spec".to_owned(), spec, "serviceAccount", LONGEST_NAME);
     for (index, volume) in items(spec, "volumes").iter().enumerate() {
-        check(&format!("spec.volumes[{index}]"), volume, "name", LONGEST_NAME);
+        check(&|| format!("spec.volumes[{index}]"), volume, "name", LONGEST_NAME);
     }
     for container in pod.containers() {
-        check(&container.path(), container.document, "name", LONGEST_NAME);
+        check(&|| container.path(), container.document, "name", LONGEST_NAME);
         for (index, mount) in items(container.document, "volumeMounts").iter().enumerate() {
-            check(&format!("{}.volumeMounts[{index}]", container.path()), mount, "mountPath", LONGEST_PATH);
+            check(&|| format!("{}.volumeMounts[{index}]", container.path()), mount, "mountPath", LONGEST_PATH);
         }
     }
     problems

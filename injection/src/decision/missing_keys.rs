@@ -52,8 +52,8 @@ fn named<'a>(pod: &'a Pod, mention: &Mention<'_>) -> Vec<Named<'a>> {
             let container = items(spec, kind.field()).get(container).unwrap_or(&Value::Null);
             let variable = items(container, "env").get(entry).unwrap_or(&Value::Null);
             let reference = at(variable, &["valueFrom", "secretKeyRef"]);
-            let place = mention.path.strip_suffix(".name").unwrap_or(&mention.path);
-            required(reference, reference, place).into_iter().collect()
+            let path = mention.path();
+            required(reference, reference, path.strip_suffix(".name").unwrap_or(&path)).into_iter().collect()
         }
         _ => Vec::new(),
     }

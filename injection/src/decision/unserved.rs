@@ -48,7 +48,7 @@ fn unserved_place(mention: &Mention<'_>, first_served: usize) -> Option<Problem>
         }
         _ => return None,
     };
-    Some(Problem::new(&mention.path, reason).with_value(mention.secret).with_remedy(remedy))
+    Some(Problem::new(mention.path(), reason).with_value(mention.secret).with_remedy(remedy))
 }
 
 const TOO_EARLY: &str =
@@ -63,7 +63,7 @@ fn too_old(mention: &Mention<'_>, context: &Context<'_>) -> Option<Problem> {
             "cannot become a variable: that needs Kubernetes {OLDEST_WITH_FILE_KEY_REF} on the server and every node, and \
              this cluster has {version}"
         );
-        Problem::new(&mention.path, reason)
+        Problem::new(mention.path(), reason)
             .with_value(mention.secret)
             .with_remedy("mount the Secret as a volume and read the file")
     })

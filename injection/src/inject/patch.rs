@@ -18,18 +18,35 @@ const MOST_COMPARISONS: usize = 1 << 16;
 /// in front of others is one `add`, and its neighbours are not rewritten. The work is linear in the size of the
 /// documents.
 pub(crate) fn difference(old: &Value, new: &Value) -> Patch {
-    let mut comparison = Comparison { pointer: PointerBuf::root(), operations: Vec::new() };
+    let mut comparison = Comparison { steps: Vec::new(), operations: Vec::new() };
     comparison.value(old, new);
     Patch(comparison.operations)
 }
 
-struct Comparison {
-    pointer: PointerBuf,
+/// Where the comparison is: a pointer is only written for an operation, and most values are the same on both sides.
+struct Comparison<'a> {
+    steps: Vec<Step<'a>>,
     operations: Vec<PatchOperation>,
 }
 
-impl Comparison {
-    fn value(&mut self, old: &Value, new: &Value) {
+/// From a value to a part of it.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+impl<'a> From<Step<'a>> for Token<'a> {
+    fn from(step: Step<'a>) -> Self {
+        match step {
+            Step::Key(key) => key.into(),
+            Step::Index(index) => index.into(),
+        }
+    }
+}
+
+impl<'a> Comparison<'a> {
+    fn value(&mut self, old: &'a Value, new: &'a Value) {
         match (old, new) {
             (Value::Object(old), Value::Object(new)) => self.object(old, new),
             (Value::Array(old), Value::Array(new)) => self.list(old, new),
@@ -38,12 +55,19 @@ impl Comparison {
         }
     }
 
-    fn object(&mut self, old: &Map<String, Value>, new: &Map<String, Value>) {
+    fn object(&mut self, old: &'a Map<String, Value>, new: &'a Map<String, Value>) {
+        if old.keys().eq(new.keys()) {
+            // Most objects have the fields that they had, and looking each up would cost more than comparing it.
+            for ((key, before), after) in zip(old, new.values()) {
+                self.below(Step::Key(key), |inner| inner.value(before, after));
+            }
+            return;
+        }
         for key in old.keys().filter(|key| !new.contains_key(*key)) {
-            self.below(key.into(), Self::remove);
+            self.below(Step::Key(key), Self::remove);
         }
         for (key, value) in new {
-            self.below(key.into(), |inner| match old.get(key) {
+            self.below(Step::Key(key), |inner| match old.get(key) {
                 Some(before) => inner.value(before, value),
                 None => inner.add(value),
             });
@@ -52,7 +76,7 @@ impl Comparison {
 
     /// Pairs what the lists have in common at their beginning and at their end; what lies between is put right item by
     /// item.
-    fn list(&mut self, old: &[Value], new: &[Value]) {
+    fn list(&mut self, old: &'a [Value], new: &'a [Value]) {
         let shorter = old.len().min(new.len());
         let head = zip(old, new).take_while(|(before, after)| same_item(before, after)).count();
         let tail = zip(old.iter().rev(), new.iter().rev())
@@ -60,19 +84,19 @@ impl Comparison {
             .take_while(|(before, after)| same_item(before, after))
             .count();
         for (index, (before, after)) in zip(old, new).take(head).enumerate() {
-            self.below(index.into(), |inner| inner.value(before, after));
+            self.below(Step::Index(index), |inner| inner.value(before, after));
         }
         let between = |list: &'_ [Value]| head..list.len() - tail;
         self.rearrange(head, old.get(between(old)).unwrap_or_default(), new.get(between(new)).unwrap_or_default());
         let tails = zip(old.iter().skip(old.len() - tail), new.iter().enumerate().skip(new.len() - tail));
         for (before, (index, after)) in tails {
-            self.below(index.into(), |inner| inner.value(before, after));
+            self.below(Step::Index(index), |inner| inner.value(before, after));
         }
     }
 
     /// Turns `old` into `new`, which stand in their list from `start` on: removes what is gone, then brings each item of
     /// the new list to its place.
-    fn rearrange(&mut self, start: usize, old: &[Value], new: &[Value]) {
+    fn rearrange(&mut self, start: usize, old: &'a [Value], new: &'a [Value]) {
         if let Some(gone) = missing(old, new) {
             return self.remove_some(start, (old, &gone), new);
         }
@@ -84,7 +108,7 @@ impl Comparison {
         }
         let is_kept = |item: &&Value| new.iter().any(|other| same_item(item, other));
         for (index, _) in old.iter().enumerate().rev().filter(|(_, item)| !is_kept(item)) {
-            self.below((start + index).into(), Self::remove);
+            self.below(Step::Index(start + index), Self::remove);
         }
         let mut present: Vec<&Value> = old.iter().filter(is_kept).collect();
         for (index, after) in new.iter().enumerate() {
@@ -94,71 +118,75 @@ impl Comparison {
                 if distance > 0 {
                     self.shift(start + index + distance, start + index);
                 }
-                self.below((start + index).into(), |inner| inner.value(before, after));
+                self.below(Step::Index(start + index), |inner| inner.value(before, after));
             } else {
                 present.insert(index, after);
-                self.below((start + index).into(), |inner| inner.add(after));
+                self.below(Step::Index(start + index), |inner| inner.add(after));
             }
         }
         // Items that stood there more often than they should.
         for index in (new.len()..present.len()).rev() {
-            self.below((start + index).into(), Self::remove);
+            self.below(Step::Index(start + index), Self::remove);
         }
     }
 
-    fn remove_some(&mut self, start: usize, (old, gone): (&[Value], &BTreeSet<usize>), new: &[Value]) {
+    fn remove_some(&mut self, start: usize, (old, gone): (&'a [Value], &BTreeSet<usize>), new: &'a [Value]) {
         for index in gone.iter().rev() {
-            self.below((start + index).into(), Self::remove);
+            self.below(Step::Index(start + index), Self::remove);
         }
         let kept = old.iter().enumerate().filter(|(index, _)| !gone.contains(index)).map(|(_, item)| item);
         for (index, (before, after)) in zip(kept, new).enumerate() {
-            self.below((start + index).into(), |inner| inner.value(before, after));
+            self.below(Step::Index(start + index), |inner| inner.value(before, after));
         }
     }
 
-    fn add_some(&mut self, start: usize, old: &[Value], (new, come): (&[Value], &BTreeSet<usize>)) {
+    fn add_some(&mut self, start: usize, old: &'a [Value], (new, come): (&'a [Value], &BTreeSet<usize>)) {
         let mut old = old.iter();
         for (index, after) in new.iter().enumerate() {
             let before = if come.contains(&index) { None } else { old.next() };
-            self.below((start + index).into(), |inner| match before {
+            self.below(Step::Index(start + index), |inner| match before {
                 Some(before) => inner.value(before, after),
                 None => inner.add(after),
             });
         }
     }
 
-    fn replace_all(&mut self, start: usize, old: &[Value], new: &[Value]) {
+    fn replace_all(&mut self, start: usize, old: &'a [Value], new: &'a [Value]) {
         for index in (0..old.len()).rev() {
-            self.below((start + index).into(), Self::remove);
+            self.below(Step::Index(start + index), Self::remove);
         }
         for (index, after) in new.iter().enumerate() {
-            self.below((start + index).into(), |inner| inner.add(after));
+            self.below(Step::Index(start + index), |inner| inner.add(after));
         }
     }
 
     fn shift(&mut self, from: usize, to: usize) {
-        let place = |index: usize| self.pointer.with_trailing_token(index);
-        let operation = MoveOperation { from: place(from), path: place(to) };
+        let list = self.pointer();
+        let operation = MoveOperation { from: list.with_trailing_token(from), path: list.with_trailing_token(to) };
         self.operations.push(PatchOperation::Move(operation));
     }
 
-    fn below(&mut self, token: Token<'_>, visit: impl FnOnce(&mut Self)) {
-        self.pointer.push_back(token);
+    fn below(&mut self, step: Step<'a>, visit: impl FnOnce(&mut Self)) {
+        self.steps.push(step);
         visit(self);
-        self.pointer.pop_back();
+        self.steps.pop();
+    }
+
+    fn pointer(&self) -> PointerBuf {
+        PointerBuf::from_tokens(self.steps.iter().copied())
     }
 
     fn add(&mut self, value: &Value) {
-        let operation = AddOperation { path: self.pointer.clone(), value: value.clone() };
+        let operation = AddOperation { path: self.pointer(), value: value.clone() };
         self.operations.push(PatchOperation::Add(operation));
     }
 
     fn remove(&mut self) {
-        self.operations.push(PatchOperation::Remove(RemoveOperation { path: self.pointer.clone() }));
+        self.operations.push(PatchOperation::Remove(RemoveOperation { path: self.pointer() }));
     }
 
     fn replace(&mut self, value: &Value) {
-        let operation = ReplaceOperation { path: self.pointer.clone(), value: value.clone() };
+        let operation = ReplaceOperation { path: self.pointer(), value: value.clone() };
         self.operations.push(PatchOperation::Replace(operation));
     }
 }

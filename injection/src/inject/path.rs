@@ -1,4 +1,4 @@
-//! Paths of mounts, as a container runtime reads them.
+//! Paths of mounts, as a container runtime and as the kubelet reads them.
 
 /// What a runtime makes of a mount path: absolute, without `.`, `..` and doubled slashes, and empty for the root.
 ///
@@ -13,6 +13,24 @@ pub(crate) fn clean(path: &str) -> String {
         }
     }
     names.iter().flat_map(|name| ["/", name]).collect()
+}
+
+/// What Go's `filepath.Clean` makes of a path, which is what the kubelet compares: a path that does not begin with `/`
+/// stays so, and may lead upwards.
+pub(crate) fn lexically_clean(path: &str) -> String {
+    if path.starts_with('/') {
+        let absolute = clean(path);
+        return if absolute.is_empty() { "/".to_owned() } else { absolute };
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for name in path.split('/') {
+        match name {
+            "" | "." => {}
+            ".." if names.last().is_some_and(|last| *last != "..") => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    if names.is_empty() { ".".to_owned() } else { names.join("/") }
 }
 
 /// Whether a clean path is another one, or lies below it.
@@ -31,6 +49,24 @@ mod tests {
         }
         for root in ["", "/", "//", ".", "/a/..", "../.."] {
             assert_eq!(clean(root), "", "{root}");
+        }
+    }
+
+    #[test]
+    fn a_relative_path_stays_relative_where_the_kubelet_cleans_it() {
+        let cases = [
+            ("/a//b/./c/..", "/a/b"),
+            ("/../a", "/a"),
+            ("//", "/"),
+            ("a//b/", "a/b"),
+            ("./a/../b", "b"),
+            ("a/..", "."),
+            ("", "."),
+            ("a/../../b", "../b"),
+            ("../../a/..", "../.."),
+        ];
+        for (path, cleaned) in cases {
+            assert_eq!(lexically_clean(path), cleaned, "{path}");
         }
     }
 

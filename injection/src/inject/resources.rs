@@ -1,11 +1,20 @@
-//! What the sidecar asks for: the administrator's defaults, what the Pod wants within bounds, and room for the files.
+//! What the sidecar asks for: the administrator's defaults, what the Pod wants within bounds, room for the files, and
+//! amounts that the namespace's LimitRanges allow.
+
+mod bounds;
+mod fit;
+mod foreign;
+mod ratio;
+mod total;
 
 use super::document::{at, items};
 use super::size;
+use crate::catalog::LimitRange;
 use crate::settings::ResourceSettings;
 use alcove_contract::annotations::{self, ResourceList, SidecarResources};
 use alcove_contract::quantity::Quantity;
 use alcove_contract::{Problem, Problems};
+use foreign::Foreign;
 use serde_json::{Map, Value};
 
 /// What the process itself needs, however little a Pod would like to give it.
@@ -21,10 +30,22 @@ pub(crate) struct Demand<'a> {
     pub mebibytes_of_files: u32,
     /// The Pod without the sidecar.
     pub spec: &'a Value,
+    /// How many init containers come before the sidecar.
+    pub position: usize,
+    /// The LimitRanges of the namespace, by name.
+    pub ranges: &'a [(&'a str, &'a LimitRange)],
+}
+
+/// A resource that the sidecar asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resource {
+    Cpu,
+    Memory,
+    EphemeralStorage,
 }
 
 impl Demand<'_> {
-    /// The container's `resources`, where no earlier call has written any.
+    /// What the sidecar asks for where no LimitRange has a say and no earlier call has written anything.
     ///
     /// Every amount that a quota may count is stated, since a quota refuses a container that is silent about it. A Pod
     /// whose containers are all Guaranteed stays Guaranteed.
@@ -32,11 +53,10 @@ impl Demand<'_> {
     /// # Errors
     ///
     /// What the Pod wants and may not have, or what is too little for the files.
-    pub(crate) fn resources(&self) -> Result<Value, Problems> {
+    pub(crate) fn resources(&self) -> Result<SidecarResources, Problems> {
         let place = annotations::place(annotations::RESOURCES);
-        let nothing = SidecarResources::default();
-        let wanted = self.wanted.unwrap_or(&nothing);
-        self.settings.check(wanted).map_err(|problems| problems.below(&place))?;
+        let wanted = self.stated();
+        self.settings.check(&wanted).map_err(|problems| problems.below(&place))?;
         let defaults = &self.settings.defaults;
         let mut limits = overlaid(&wanted.limits, &self.with_files(&defaults.limits));
         let mut requests = overlaid(&wanted.requests, &defaults.requests);
@@ -48,23 +68,37 @@ impl Demand<'_> {
         lower(&mut requests, &wanted.requests, &limits);
         let resources = SidecarResources { requests, limits };
         self.check(&resources).map_err(|problems| problems.below(&place))?;
-        Ok(to_document(&resources))
+        Ok(resources)
+    }
+
+    /// The container's `resources`: `resources`, moved as little as the LimitRanges and the Pod's own resources demand.
+    ///
+    /// # Errors
+    ///
+    /// What fits into none of them, or only beyond what the Pod states or the administrator allows.
+    pub(crate) fn fitted(&self, resources: SidecarResources) -> Result<Value, Problems> {
+        let mut problems = Problems::none();
+        let foreign = problems.collect(self.foreign()).unwrap_or_default();
+        let fitted = problems.collect(self.fit(resources, &self.stated())).unwrap_or_default();
+        problems.or(foreign.beside(to_document(&fitted)))
     }
 
     /// What another webhook has made of the resources since the earlier call, if it may stay.
     ///
     /// An autoscaler that finds its numbers undone evicts the Pod, and then the next one, without end.
     pub(crate) fn kept(&self, found: &Value) -> Option<Value> {
-        let asked = SidecarResources::from_document(found).ok()?;
+        let own = self.foreign().ok()?.stripped(found)?;
+        let asked = SidecarResources::from_document(&own).ok()?;
         let defaults = &self.settings.defaults;
         let is_complete = covers(&asked.limits, &defaults.limits) && covers(&asked.requests, &defaults.requests);
         let may_stay = is_complete && self.settings.check(&asked).is_ok() && self.check(&asked).is_ok();
-        may_stay.then(|| found.clone())
+        let fits = || self.fit(asked.clone(), &asked).is_ok_and(|fitted| fitted == asked);
+        (may_stay && fits()).then(|| found.clone())
     }
 
     /// Checks the amounts against each other and against the files.
     pub(crate) fn check(&self, resources: &SidecarResources) -> Result<(), Problems> {
-        let needed = Quantity::mebibytes(self.mebibytes_of_files.saturating_add(MEBIBYTES_OF_PROCESS));
+        let needed = self.needed();
         let mut problems = Problems::none();
         if let Some(limit) = resources.limits.memory.as_ref().filter(|limit| **limit < needed) {
             let reason = format!(
@@ -73,16 +107,30 @@ impl Demand<'_> {
             );
             problems.push(Problem::new("limits.memory", reason).with_value(limit.as_str()));
         }
-        for (name, request, limit) in pairs(&resources.requests, &resources.limits) {
+        for resource in Resource::ALL {
+            let (request, limit) = (resource.of(&resources.requests), resource.of(&resources.limits));
             if let (Some(request), Some(limit)) = (request, limit)
                 && request > limit
             {
-                let place = format!("requests.{name}");
+                let place = format!("requests.{}", resource.as_str());
                 problems
                     .push(Problem::new(place, format!("is more than the limit, {limit}")).with_value(request.as_str()));
             }
         }
         problems.or(())
+    }
+
+    /// The least memory that the program and its files live on.
+    fn needed(&self) -> Quantity {
+        Quantity::mebibytes(self.mebibytes_of_files.saturating_add(MEBIBYTES_OF_PROCESS))
+    }
+
+    fn stated(&self) -> SidecarResources {
+        self.wanted.cloned().unwrap_or_default()
+    }
+
+    fn foreign(&self) -> Result<Foreign, Problems> {
+        Foreign::of(self.ranges)
     }
 
     fn with_files(&self, limits: &ResourceList) -> ResourceList {
@@ -95,78 +143,96 @@ impl Demand<'_> {
     }
 }
 
-fn pairs<'a>(
-    left: &'a ResourceList,
-    right: &'a ResourceList,
-) -> [(&'static str, Option<&'a Quantity>, Option<&'a Quantity>); 3] {
-    [
-        ("cpu", left.cpu.as_ref(), right.cpu.as_ref()),
-        ("memory", left.memory.as_ref(), right.memory.as_ref()),
-        ("ephemeral-storage", left.ephemeral_storage.as_ref(), right.ephemeral_storage.as_ref()),
-    ]
+impl Resource {
+    const ALL: [Self; 3] = [Self::Cpu, Self::Memory, Self::EphemeralStorage];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::EphemeralStorage => "ephemeral-storage",
+        }
+    }
+
+    const fn of(self, list: &ResourceList) -> Option<&Quantity> {
+        match self {
+            Self::Cpu => list.cpu.as_ref(),
+            Self::Memory => list.memory.as_ref(),
+            Self::EphemeralStorage => list.ephemeral_storage.as_ref(),
+        }
+    }
+
+    const fn of_mut(self, list: &mut ResourceList) -> &mut Option<Quantity> {
+        match self {
+            Self::Cpu => &mut list.cpu,
+            Self::Memory => &mut list.memory,
+            Self::EphemeralStorage => &mut list.ephemeral_storage,
+        }
+    }
 }
 
 fn overlaid(upper: &ResourceList, lower: &ResourceList) -> ResourceList {
-    let pick = |upper: &Option<Quantity>, lower: &Option<Quantity>| upper.clone().or_else(|| lower.clone());
-    ResourceList {
-        cpu: pick(&upper.cpu, &lower.cpu),
-        memory: pick(&upper.memory, &lower.memory),
-        ephemeral_storage: pick(&upper.ephemeral_storage, &lower.ephemeral_storage),
+    let mut list = upper.clone();
+    for resource in Resource::ALL {
+        let amount = resource.of_mut(&mut list);
+        *amount = amount.take().or_else(|| resource.of(lower).cloned());
     }
+    list
 }
 
 /// A limit that the Pod did not state gives way to a request that it did state.
 fn raise(limits: &mut ResourceList, stated: &ResourceList, requests: &ResourceList) {
-    let give_way = |limit: &mut Option<Quantity>, stated: &Option<Quantity>, request: &Option<Quantity>| {
-        if stated.is_none() && limit.is_some() && request > limit {
-            limit.clone_from(request);
+    for resource in Resource::ALL {
+        let (limit, request) = (resource.of_mut(limits), resource.of(requests));
+        if resource.of(stated).is_none() && limit.is_some() && request > limit.as_ref() {
+            *limit = request.cloned();
         }
-    };
-    give_way(&mut limits.cpu, &stated.cpu, &requests.cpu);
-    give_way(&mut limits.memory, &stated.memory, &requests.memory);
-    give_way(&mut limits.ephemeral_storage, &stated.ephemeral_storage, &requests.ephemeral_storage);
+    }
 }
 
 /// A request that the Pod did not state gives way to the limit.
 fn lower(requests: &mut ResourceList, stated: &ResourceList, limits: &ResourceList) {
-    let give_way = |request: &mut Option<Quantity>, stated: &Option<Quantity>, limit: &Option<Quantity>| {
-        if stated.is_none() && limit.is_some() && *request > *limit {
-            request.clone_from(limit);
+    for resource in Resource::ALL {
+        let (request, limit) = (resource.of_mut(requests), resource.of(limits));
+        if resource.of(stated).is_none() && limit.is_some() && request.as_ref() > limit {
+            *request = limit.cloned();
         }
-    };
-    give_way(&mut requests.cpu, &stated.cpu, &limits.cpu);
-    give_way(&mut requests.memory, &stated.memory, &limits.memory);
-    give_way(&mut requests.ephemeral_storage, &stated.ephemeral_storage, &limits.ephemeral_storage);
+    }
 }
 
 /// Whether `list` states every amount that `least` states.
 fn covers(list: &ResourceList, least: &ResourceList) -> bool {
-    pairs(list, least).into_iter().all(|(_, stated, expected)| stated.is_some() || expected.is_none())
+    Resource::ALL.iter().all(|resource| resource.of(list).is_some() || resource.of(least).is_none())
 }
 
 fn to_document(resources: &SidecarResources) -> Value {
     let list = |amounts: &ResourceList| {
-        let stated = pairs(amounts, amounts).into_iter();
-        let fields: Map<String, Value> =
-            stated.filter_map(|(name, amount, _)| Some((name.to_owned(), amount?.as_str().into()))).collect();
-        Value::Object(fields)
+        let amount = |resource: &Resource| Some((resource.as_str().to_owned(), resource.of(amounts)?.as_str().into()));
+        Value::Object(Resource::ALL.iter().filter_map(amount).collect::<Map<String, Value>>())
     };
     let lists = [("requests", list(&resources.requests)), ("limits", list(&resources.limits))];
     Value::Object(lists.into_iter().map(|(name, amounts)| (name.to_owned(), amounts)).collect())
 }
 
-/// Whether every container asks for exactly what it may use: such a Pod is the last to be evicted.
+/// Whether every container asks for exactly what it may use: such a Pod is the last to be evicted. Where the Pod as a whole
+/// states its resources, those of its containers do not count for that.
 fn is_guaranteed(spec: &Value) -> bool {
+    let of_pod = ["requests", "limits"].map(|list| at(spec, &["resources", list]));
+    if of_pod.iter().any(|list| list.get("cpu").is_some() || list.get("memory").is_some()) {
+        return false;
+    }
     let mut containers = ["initContainers", "containers"].into_iter().flat_map(|list| items(spec, list));
     containers.all(|container| ["cpu", "memory"].iter().all(|name| asks_for_its_limit(container, name)))
 }
 
 fn asks_for_its_limit(container: &Value, name: &str) -> bool {
-    let amount = |list: &str| {
-        let value = at(container, &["resources", list]).get(name)?;
-        value.as_str().map_or_else(|| value.to_string(), str::to_owned).parse::<Quantity>().ok()
-    };
+    let amount = |list: &str| quantity(at(container, &["resources", list, name]));
     amount("limits").is_some_and(|limit| amount("requests").is_none_or(|request| request == limit))
+}
+
+/// An amount in a Pod, which may be a text or a number.
+fn quantity(value: &Value) -> Option<Quantity> {
+    value.as_str().map_or_else(|| value.to_string().parse(), str::parse).ok()
 }
 
 #[cfg(test)]
@@ -174,15 +240,20 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn demand<'a>(settings: &'a ResourceSettings, spec: &'a Value) -> Demand<'a> {
+        Demand { settings, wanted: None, mebibytes_of_files: 10, spec, position: 0, ranges: &[] }
+    }
+
     fn resources(wanted: &str, spec: &Value) -> Result<Value, Problems> {
         let wanted: SidecarResources = wanted.parse()?;
         let settings = ResourceSettings::default();
-        Demand { settings: &settings, wanted: Some(&wanted), mebibytes_of_files: 10, spec }.resources()
+        let demand = demand(&settings, spec);
+        Demand { wanted: Some(&wanted), ..demand }.resources().map(|resources| to_document(&resources))
     }
 
     fn kept(found: &Value) -> bool {
         let settings = ResourceSettings::default();
-        Demand { settings: &settings, wanted: None, mebibytes_of_files: 10, spec: &Value::Null }.kept(found).is_some()
+        demand(&settings, &Value::Null).kept(found).is_some()
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub(crate) fn warnings(pod: &Pod, bound: &BoundSecrets<'_>) -> Vec<String> {
     let volumes: BTreeMap<&str, BTreeSet<&str>> = pod
         .volumes()
         .filter(|volume| names_bound(volume, bound))
-        .map(|volume| (text(volume, "name"), sources(volume).flat_map(|(_, source)| paths(source)).collect()))
+        .map(|volume| (text(volume, "name"), stated_paths(volume)))
         .collect();
     let containers = CONTAINER_LISTS.iter().flat_map(|list| items(spec, list));
     containers
@@ -28,6 +28,16 @@ pub(crate) fn warnings(pod: &Pod, bound: &BoundSecrets<'_>) -> Vec<String> {
 /// Whether a volume names a bound Secret.
 pub(crate) fn names_bound(volume: &Value, bound: &BoundSecrets<'_>) -> bool {
     sources(volume).any(|(name, _)| bound.get(name).is_some())
+}
+
+/// The paths that the sources of a volume put files at, as far as they name them.
+pub(crate) fn stated_paths(volume: &Value) -> BTreeSet<&str> {
+    sources(volume).flat_map(|(_, source)| paths(source)).collect()
+}
+
+/// The names of the Secrets that a volume shows every key of.
+pub(crate) fn whole_secrets(volume: &Value) -> impl Iterator<Item = &str> {
+    sources(volume).filter(|(name, source)| !name.is_empty() && items(source, "items").is_empty()).map(|(name, _)| name)
 }
 
 fn warning(container: &str, mount: &Value, files: &BTreeSet<&str>) -> String {

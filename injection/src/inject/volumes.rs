@@ -1,16 +1,17 @@
 //! Volumes: what names a bound Secret becomes a memory volume of the same name, which the sidecar fills.
 
 use super::document::{CONTAINER_LISTS, at, items, items_mut, says, set, text, unset};
-use super::size;
+use super::{mount_points, size};
 use crate::bindings::BoundSecrets;
 use alcove_contract::configuration::{
     GroupAccess, ItemConfiguration, MirrorSource, SecretSource, SourceConfiguration, VolumeConfiguration,
 };
 use alcove_contract::mode::Mode;
 use alcove_contract::name::{LabelName, SecretName};
+use alcove_contract::path::RelativePath;
 use alcove_contract::{Problem, Problems, layout};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Room for one source in a volume: the old and the new values, a mebibyte each at most, and the rest of each file's
 /// last page.
@@ -26,6 +27,8 @@ pub(crate) struct Replaced {
     pub sources: Vec<SourceConfiguration>,
     /// The first file whose mode shuts others out, and that mode.
     pub guarded: Option<(String, Mode)>,
+    /// The directories in it that other volumes are mounted on.
+    mount_points: BTreeSet<RelativePath>,
     /// How many sources the volume has had.
     source_count: usize,
     /// Whether a mount shows a part of it, and so holds the values of its start.
@@ -66,6 +69,7 @@ pub(crate) fn rewrite(spec: &mut Value, bound: &BoundSecrets<'_>) -> Result<Volu
     }
     for list in CONTAINER_LISTS {
         for container in items_mut(spec, list) {
+            volumes.note_mount_points(container);
             volumes.make_mounts_read_only(container);
         }
     }
@@ -110,8 +114,16 @@ impl Volumes {
         set(volume, "emptyDir", Value::Null);
         let guarded = sources.iter().find_map(|source| guarded(source, default_mode, bound));
         self.order.push(name.to_string());
-        self.replaced
-            .insert(name.to_string(), Replaced { name, default_mode, sources, guarded, source_count, is_held: false });
+        let replaced = Replaced {
+            name,
+            default_mode,
+            sources,
+            guarded,
+            mount_points: BTreeSet::new(),
+            source_count,
+            is_held: false,
+        };
+        self.replaced.insert(replaced.name.to_string(), replaced);
         Ok(())
     }
 
@@ -163,6 +175,15 @@ impl Volumes {
         Some(SourceConfiguration::Mirror(MirrorSource { path }))
     }
 
+    /// Which of them can be made at all is for [`nested`](crate::decision) to say.
+    fn note_mount_points(&mut self, container: &Value) {
+        for nested in mount_points::for_kubelet(container) {
+            if let Some(volume) = self.replaced.get_mut(text(nested.outer, "name")) {
+                volume.mount_points.extend(nested.path.parse::<RelativePath>());
+            }
+        }
+    }
+
     fn make_mounts_read_only(&mut self, container: &mut Value) {
         for mount in items_mut(container, "volumeMounts") {
             let Some(volume) = self.replaced.get_mut(text(mount, "name")) else { continue };
@@ -192,6 +213,7 @@ impl Replaced {
             default_mode: self.default_mode,
             group_access,
             sources: self.sources.clone(),
+            mount_points: self.mount_points.iter().cloned().collect(),
         }
     }
 }

@@ -44,7 +44,7 @@ fn places(mountable: &Mountable) -> Vec<&str> {
 #[test]
 fn a_name_that_is_not_listed_is_refused_in_every_place_and_every_kind_of_container() {
     let pod = everywhere();
-    let all: Vec<_> = mentions(&pod).into_iter().map(|mention| mention.path).collect();
+    let all: Vec<_> = mentions(&pod).into_iter().map(|mention| mention.path()).collect();
     assert_eq!(all.len(), 18);
     let refused = checked("true", &["other"], &["other"]);
     assert_eq!(places(&refused), all);

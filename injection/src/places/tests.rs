@@ -59,7 +59,7 @@ fn every_place_of_the_schema_that_names_a_secret_is_walked() {
         strings.iter().filter(|path| path.to_lowercase().contains("secret")).filter(|path| !is_other(path)).collect();
     for path in &names {
         let pod = Pod::new(document_with(path, "creds"), "app").unwrap();
-        let found: Vec<_> = mentions(&pod).into_iter().map(|mention| (mention.secret, mention.path)).collect();
+        let found: Vec<_> = mentions(&pod).into_iter().map(|mention| (mention.secret, mention.path())).collect();
         assert_eq!(found, [("creds", path.replace("[]", "[0]"))], "a place that the walk does not know");
     }
     assert_eq!(names.len(), 18, "{names:#?}");

@@ -1,9 +1,11 @@
 //! What a refused Pod is told.
 
 use super::{Judgement, Request};
+use crate::effort::MOST_STEPS;
 use crate::places::{Mention, Place};
 use crate::pod::{Pod, text};
 use alcove_contract::{Problem, Problems, listed};
+use alcove_resources::ObjectName;
 
 /// A request that was not granted, and the mention in the Pod that it comes from.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +28,12 @@ impl Refused<'_> {
             Judgement::Granted { .. } => Problems::none(),
             Judgement::Denied { by } => self.problem(&format!("{by} denies {request}")).into(),
             Judgement::Unmatched => self.problem(&format!("no policy allows {request}")).into(),
+            Judgement::Exhausted { at } => self
+                .problem(&format!(
+                    "comparing its keys with the policies takes more than {MOST_STEPS} steps, which ended at {at}"
+                ))
+                .with_remedy(simpler(at))
+                .into(),
             Judgement::Undecided(why) => {
                 let mut problems = Problems::from(self.problem("the policies about it cannot all be read"));
                 problems.append(why.clone());
@@ -41,7 +49,7 @@ impl Refused<'_> {
             self.pod.display_name(),
             self.request.service_account
         );
-        Problem::new(&self.mention.path, format!("must not be mounted by {who}: {reason}"))
+        Problem::new(self.mention.path(), format!("must not be mounted by {who}: {reason}"))
             .with_value(self.mention.secret)
     }
 
@@ -64,4 +72,11 @@ impl Refused<'_> {
         };
         text(self.pod.volumes().nth(volume), "name")
     }
+}
+
+/// What helps when the policies are too much for one review.
+fn simpler(at: &ObjectName) -> String {
+    let kind = at.kind;
+    let scope = if kind.is_namespaced() { format!(" of namespace \"{}\"", at.namespace) } else { String::new() };
+    format!("delete those {kind} objects{scope} that nobody needs, and write patterns with fewer wildcards")
 }

@@ -1,6 +1,7 @@
 //! A policy's rules, read once when the policy arrives.
 
 use super::Request;
+use crate::effort::{Effort, Exhausted};
 use crate::pattern::Pattern;
 use alcove_contract::{Problem, Problems};
 use alcove_resources::policy::{Rule as RuleDocument, StoreSelector};
@@ -36,18 +37,18 @@ impl Policy {
     }
 
     /// Whether the policy speaks of a ServiceAccount.
-    pub(super) fn concerns(&self, service_account: &str) -> bool {
-        matches_any(&self.accounts, service_account)
+    pub(super) fn concerns(&self, service_account: &str, effort: &mut Effort) -> Result<bool, Exhausted> {
+        matches_any(&self.accounts, service_account, effort)
     }
 
     /// The first rule that allows `request`.
-    pub(super) fn allowing(&self, request: &Request<'_>) -> Option<usize> {
-        self.allow.iter().find(|rule| rule.matches(request)).map(|rule| rule.index)
+    pub(super) fn allowing(&self, request: &Request<'_>, effort: &mut Effort) -> Result<Option<usize>, Exhausted> {
+        first(&self.allow, request, effort)
     }
 
     /// The first rule that denies `request`.
-    pub(super) fn denying(&self, request: &Request<'_>) -> Option<usize> {
-        self.deny.iter().find(|rule| rule.matches(request)).map(|rule| rule.index)
+    pub(super) fn denying(&self, request: &Request<'_>, effort: &mut Effort) -> Result<Option<usize>, Exhausted> {
+        first(&self.deny, request, effort)
     }
 }
 
@@ -62,16 +63,31 @@ impl Rule {
         }
     }
 
-    fn matches(&self, request: &Request<'_>) -> bool {
-        self.store.kind == request.store_kind
+    fn matches(&self, request: &Request<'_>, effort: &mut Effort) -> Result<bool, Exhausted> {
+        effort.spend(1)?;
+        Ok(self.store.kind == request.store_kind
             && self.store.name == request.store
-            && matches_any(&self.secrets, request.secret)
-            && matches_any(&self.keys, request.key)
+            && matches_any(&self.secrets, request.secret, effort)?
+            && matches_any(&self.keys, request.key, effort)?)
     }
 }
 
-fn matches_any(patterns: &[Pattern], text: &str) -> bool {
-    patterns.iter().any(|pattern| pattern.matches(text))
+fn first(rules: &[Rule], request: &Request<'_>, effort: &mut Effort) -> Result<Option<usize>, Exhausted> {
+    for rule in rules {
+        if rule.matches(request, effort)? {
+            return Ok(Some(rule.index));
+        }
+    }
+    Ok(None)
+}
+
+fn matches_any(patterns: &[Pattern], text: &str, effort: &mut Effort) -> Result<bool, Exhausted> {
+    for pattern in patterns {
+        if pattern.matches(text, effort)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn rules(documents: &[RuleDocument], list: &str, problems: &mut Problems) -> Vec<Rule> {

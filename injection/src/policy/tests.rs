@@ -1,3 +1,4 @@
+mod effort;
 mod remedy;
 
 use super::*;
@@ -11,6 +12,11 @@ use std::collections::BTreeMap;
 
 fn settings() -> Settings {
     Settings::new("registry/alcove-sidecar", KubernetesVersion::new(1, 37))
+}
+
+/// What is said to one request, in a review of its own.
+fn judge(catalog: &Catalog, settings: &Settings, request: &Request<'_>) -> Judgement {
+    super::judge(catalog, settings, request, &mut Effort::of_a_review())
 }
 
 const REQUEST: Request<'_> = Request {
@@ -62,6 +68,7 @@ fn words(judgement: &Judgement) -> String {
         Judgement::Denied { by } => format!("denied by {by}"),
         Judgement::Unmatched => "unmatched".to_owned(),
         Judgement::Undecided(problems) => format!("undecided: {problems}"),
+        Judgement::Exhausted { at } => format!("exhausted at {at}"),
     }
 }
 
@@ -256,7 +263,7 @@ proptest! {
             Judgement::Unmatched => {
                 prop_assert!([true, false].into_iter().all(|cluster| !matching(true, cluster) && !matching(false, cluster)));
             }
-            Judgement::Undecided(problems) => prop_assert!(false, "{}", problems),
+            other @ (Judgement::Undecided(_) | Judgement::Exhausted { .. }) => prop_assert!(false, "{}", words(&other)),
         }
     }
 }

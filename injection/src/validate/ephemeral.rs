@@ -76,7 +76,7 @@ fn refuse_mentions(pod: &Pod, added: &BTreeSet<&str>, context: &Context<'_>, fin
         if added.contains(name) {
             let reason = reason(&mention, name, annotations.as_ref(), pod, context);
             let problem =
-                |reason: String| Problem::new(&mention.path, reason).with_value(mention.secret).with_remedy(REMEDY);
+                |reason: String| Problem::new(mention.path(), reason).with_value(mention.secret).with_remedy(REMEDY);
             findings.refuse(RefusalReason::Policy, reason.map(problem));
         }
     }

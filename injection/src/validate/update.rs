@@ -60,7 +60,9 @@ fn changed_resources(pod: &Pod, before: &Value, after: &Value, context: &Context
     }
     let spec = at(pod.document(), &["spec"]);
     let settings = &context.settings.resources;
-    let demand = Demand { settings, wanted: None, mebibytes_of_files: mebibytes_of_files(spec, after), spec };
+    let mebibytes_of_files = mebibytes_of_files(spec, after);
+    // The API server itself judges a change by the LimitRanges.
+    let demand = Demand { settings, wanted: None, mebibytes_of_files, spec, position: 0, ranges: &[] };
     let checked = SidecarResources::from_document(is).and_then(|asked| {
         settings.check(&asked)?;
         demand.check(&asked)

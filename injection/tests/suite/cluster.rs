@@ -1,6 +1,6 @@
 //! What is known of the cluster in these tests: read from manifests, as an administrator would write them.
 
-use alcove_injection::catalog::ServiceAccount;
+use alcove_injection::catalog::{LimitRange, ServiceAccount};
 use alcove_injection::settings::KubernetesVersion;
 use alcove_injection::{Catalog, Settings};
 use alcove_resources::Object;
@@ -24,6 +24,7 @@ pub(crate) fn apply(catalog: &mut Catalog, manifests: &str) {
         match document["kind"].as_str().unwrap() {
             "Namespace" => catalog.apply_namespace(&name, strings(&document["metadata"]["labels"])),
             "ServiceAccount" => catalog.apply_service_account(&namespace, &name, service_account(&document)),
+            "LimitRange" => catalog.apply_limit_range(&namespace, &name, LimitRange::from_document(&document)),
             kind => {
                 let object = Object::from_value(&document).unwrap_or_else(|problem| panic!("{kind} {name}: {problem}"));
                 catalog.apply(object.unwrap());
@@ -61,6 +62,13 @@ pub(crate) fn settings(stated: &Value) -> Settings {
     "0.1.0".clone_into(&mut settings.version);
     if let Some(root) = text("rootUser") {
         settings.root_user = root.parse().unwrap();
+    }
+    if let Some(resources) = text("resources") {
+        settings.resources.defaults = resources.parse().unwrap();
+    }
+    if let Some(bounds) = text("resourceBounds") {
+        let bounds: alcove_contract::annotations::SidecarResources = bounds.parse().unwrap();
+        (settings.resources.least, settings.resources.most) = (bounds.requests, bounds.limits);
     }
     if let Some(policy) = text("defaultPolicy") {
         settings.default_policy = policy.parse().unwrap();

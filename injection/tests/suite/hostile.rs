@@ -155,7 +155,7 @@ fn the_answer_to_a_pod_is_never_much_larger_than_the_pod() {
         (many_typos(), "\"kk0\" is not a key of the Secret \"db\"; did you mean \"k0\"?"),
         (many_plain_sources_behind_a_bound_one(), "comes after a bound Secret"),
         (many_unused_bindings(), "14991 more Secrets that its annotations bind"),
-        (mounts_inside_mounts(), "lies inside volume"),
+        (mounts_inside_mounts(), "mountPoints"),
     ];
     for (document, expected) in shapes {
         let (size, answer) = (document.to_string().len(), said(&decided(&document)));

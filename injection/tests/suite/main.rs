@@ -8,4 +8,6 @@ mod golden;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod limit_ranges;
+#[cfg(test)]
 mod properties;

@@ -124,16 +124,17 @@ fn variable_source() -> impl Strategy<Value = Value> {
 }
 
 fn container(volumes: usize) -> impl Strategy<Value = Value> {
-    let mount =
-        (0..volumes.max(1), any::<Option<bool>>(), any::<bool>()).prop_map(move |(index, read_only, sub_path)| {
-            let fields = vec![
-                ("name", Some(json!(format!("v{index}")))),
-                ("mountPath", Some(json!(format!("/m{index}")))),
-                ("readOnly", read_only.map(Value::from)),
-                ("subPath", sub_path.then(|| json!("d"))),
-            ];
-            object(fields, false)
-        });
+    let place = (0..volumes.max(1), prop::option::of(0..volumes.max(1)));
+    let mount = (place, any::<Option<bool>>(), any::<bool>()).prop_map(move |((index, outer), read_only, sub_path)| {
+        let outer = outer.map(|outer| format!("/m{outer}")).unwrap_or_default();
+        let fields = vec![
+            ("name", Some(json!(format!("v{index}")))),
+            ("mountPath", Some(json!(format!("{outer}/m{index}")))),
+            ("readOnly", read_only.map(Value::from)),
+            ("subPath", sub_path.then(|| json!("d"))),
+        ];
+        object(fields, false)
+    });
     let user = prop::option::of(select(vec![0, 1000, 2000]));
     let mounts = list(mount, 3).prop_map(move |mounts| if volumes == 0 { None } else { mounts });
     (list(variable(), 4), list(variable_source(), 2), mounts, user, any::<bool>()).prop_map(

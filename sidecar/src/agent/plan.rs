@@ -207,6 +207,7 @@ mod tests {
             default_mode: Mode::DEFAULT,
             group_access: alcove_contract::configuration::GroupAccess::AsRequested,
             sources: sources.collect(),
+            mount_points: Vec::new(),
         };
         SidecarConfiguration {
             stores: vec![StoreConfiguration {

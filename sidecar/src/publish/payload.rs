@@ -1,7 +1,7 @@
 //! The files that a volume is to hold.
 
-use super::path::RelativePath;
 use alcove_contract::mode::Mode;
+use alcove_contract::path::RelativePath;
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 /// The files that a volume is to hold, by path. The bytes stay where they are.
@@ -72,6 +72,13 @@ impl<'content> Payload<'content> {
             Some(Conflict { path: parent.to_owned(), below: path.to_string() })
         };
         self.0.keys().find_map(conflict).map_or(Ok(()), Err)
+    }
+
+    /// The names that nobody sees because a mount point has them, as with the kubelet.
+    #[must_use]
+    pub fn hidden_by(&self, mount_points: &[RelativePath]) -> BTreeSet<&str> {
+        let taken: BTreeSet<&str> = mount_points.iter().map(RelativePath::first).collect();
+        self.0.keys().map(RelativePath::first).filter(|name| taken.contains(name)).collect()
     }
 
     /// The names that the volume's users see: the first element of every path.

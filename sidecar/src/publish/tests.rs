@@ -3,6 +3,7 @@
 mod events;
 mod interruption;
 mod model;
+mod mount_points;
 
 use super::*;
 use alcove_contract::mode::Mode as FileMode;

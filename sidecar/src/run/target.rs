@@ -84,7 +84,7 @@ impl Target {
     pub(super) fn publish(&mut self, files: &Files<'_>, now: Timestamp) -> Result<(), Setback> {
         let published = match (&mut self.kind, files) {
             (Kind::Volume(volume, publisher), Files::Volume(payload)) => {
-                publish_volume(Path::new(&volume.path), publisher, payload, now)
+                publish_volume(volume, publisher, payload, now)
             }
             (Kind::Environment(environment), Files::Environment(text)) => {
                 let file = PayloadFile { content: text.as_bytes(), mode: Mode::OWNER_READ };
@@ -109,7 +109,10 @@ impl Target {
     }
 
     fn log_published(&self, files: &Files<'_>) {
-        if let Kind::Volume(volume, _) = &self.kind {
+        if let (Kind::Volume(volume, _), Files::Volume(payload)) = (&self.kind, files) {
+            for name in payload.hidden_by(&volume.mount_points) {
+                tracing::warn!("{}: {name} is not seen, because another volume is mounted there", self.subject());
+            }
             tracing::debug!("modes of {}: {}", self.subject(), rule(volume.group_access));
         }
         match files {
@@ -160,14 +163,20 @@ const fn rule(access: GroupAccess) -> &'static str {
 }
 
 fn publish_volume(
-    path: &Path,
+    configuration: &VolumeConfiguration,
     publisher: &mut Option<Publisher>,
     payload: &Payload<'_>,
     now: Timestamp,
 ) -> Result<Outcome, PublishError> {
     let publisher = match publisher {
         Some(publisher) => publisher,
-        None => publisher.insert(Publisher::open(path)?),
+        None => publisher.insert(open_volume(configuration)?),
     };
     publisher.publish(payload, now)
+}
+
+fn open_volume(configuration: &VolumeConfiguration) -> Result<Publisher, PublishError> {
+    let publisher = Publisher::open(Path::new(&configuration.path))?;
+    publisher.make_mount_points(&configuration.mount_points)?;
+    Ok(publisher)
 }

@@ -72,6 +72,15 @@ impl Pod {
         self
     }
 
+    /// The same Pod, whose login has to be made first.
+    pub(crate) fn with_kubernetes_login(mut self) -> Self {
+        let token_file = self.path("token").to_str().unwrap().to_owned();
+        if let ProviderConfiguration::Vault(vault) = &mut self.configuration.stores[0].provider {
+            vault.login = VaultLogin::Kubernetes { mount: "kubernetes".to_owned(), role: "app".to_owned(), token_file };
+        }
+        self
+    }
+
     /// The same Pod with an `fsGroup`: its volumes are as the kubelet makes them then.
     pub(crate) fn with_fs_group(mut self, group: u32) -> Self {
         for (path, mode) in [(".", 0o755), ("creds", 0o3777), ("status", 0o3777)] {
@@ -206,6 +215,7 @@ fn volume(path: String) -> VolumeConfiguration {
             items: Some(items),
             optional: false,
         })],
+        mount_points: Vec::new(),
     }
 }
 

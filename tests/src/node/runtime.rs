@@ -40,6 +40,20 @@ pub(super) async fn load(parts: &Parts, image: &Image) -> Result<()> {
     process::run_with_input(command, "").await.map(drop)
 }
 
+/// Kills the first process of a container, or of the sandbox of a Pod.
+pub(super) async fn kill(parts: &Parts, id: &str) -> Result<()> {
+    let command = ctr(parts, &["--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", id]);
+    process::run_with_input(command, "").await.map(drop)
+}
+
+/// The sandbox of the Pod with this uid.
+pub(super) async fn sandbox(parts: &Parts, pod_uid: &str) -> Result<String> {
+    let filter = format!("labels.\"io.kubernetes.pod.uid\"=={pod_uid},labels.\"io.cri-containerd.kind\"==sandbox");
+    let command = ctr(parts, &["--namespace", "k8s.io", "containers", "list", "--quiet", &filter]);
+    let listed = process::run_with_input(command, "").await?;
+    listed.lines().next().map(str::to_owned).with_context(|| format!("the Pod {pod_uid} has no sandbox"))
+}
+
 fn ctr(parts: &Parts, arguments: &[&str]) -> Command {
     let mut command = Command::new(parts.tools.containerd.join("ctr"));
     command.arg("--address").arg(socket(parts)).args(arguments);

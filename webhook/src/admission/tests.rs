@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use alcove_injection::settings::KubernetesVersion;
+use futures::FutureExt as _;
 use serde_json::{Value, json};
 
 use super::*;
@@ -34,8 +35,8 @@ async fn answer(admission: &Admission, annotations: Value) -> Value {
         },
     });
     let review = Review::parse(review.to_string().as_bytes()).unwrap();
-    let (answer, _) = admission.review(Webhook::Mutating, review).await;
-    answer.into_document()["response"].clone()
+    let (answer, _) = admission.review(Webhook::Mutating, review, ()).await;
+    json!(answer.into_document())["response"].clone()
 }
 
 /// Everything that one `kubectl apply` makes before the Pod.
@@ -119,8 +120,8 @@ async fn what_a_kubelet_reports_costs_no_read() {
         },
     });
     let review = Review::parse(review.to_string().as_bytes()).unwrap();
-    let (answer, _) = admission(&server).review(Webhook::Validating, review).await;
-    assert_eq!(answer.into_document()["response"]["allowed"], true);
+    let (answer, _) = admission(&server).review(Webhook::Validating, review, ()).await;
+    assert_eq!(json!(answer.into_document())["response"]["allowed"], true);
     assert_eq!(server.lists(), 0);
 }
 
@@ -138,4 +139,37 @@ async fn a_policy_that_is_gone_grants_nothing_once_somebody_looks() {
     let response = answer(&admission, pod).await;
     assert_eq!(response["allowed"], false, "{response}");
     assert!(response["status"]["message"].as_str().unwrap().contains("no policy"), "{response}");
+}
+
+#[test]
+fn a_review_that_nobody_waits_for_keeps_its_turn_until_it_is_judged() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    runtime.block_on(async {
+        let before = spawn_blocking(move || released.recv());
+        let turn = Arc::new(());
+        let admission = Admission::from_files(View::default(), Settings::new("sidecar", KubernetesVersion::new(1, 37)));
+        let review = Review::parse(
+            json!({
+                "apiVersion": "admission.k8s.io/v1",
+                "kind": "AdmissionReview",
+                "request": {
+                    "uid": "u",
+                    "operation": "CREATE",
+                    "resource": {"group": "", "version": "v1", "resource": "pods"},
+                    "namespace": "shop",
+                    "object": {"metadata": {"name": "web"}, "spec": {"containers": [{"name": "app"}]}},
+                },
+            })
+            .to_string()
+            .as_bytes(),
+        );
+        let abandoned = admission.review(Webhook::Mutating, review.unwrap(), Arc::clone(&turn)).now_or_never();
+        assert!(abandoned.is_none(), "it was answered although nothing can be judged yet");
+        assert_eq!(Arc::strong_count(&turn), 2, "the turn is given away although the review is still to be judged");
+        drop(release);
+        before.await.unwrap().unwrap_err();
+        spawn_blocking(|| ()).await.unwrap();
+        assert_eq!(Arc::strong_count(&turn), 1, "the turn was kept");
+    });
 }

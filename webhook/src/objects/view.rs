@@ -158,6 +158,7 @@ impl View {
             Content::Unreadable(kind, problem) => catalog.apply_unreadable(key.object_name(kind), problem),
             Content::Namespace(labels) => catalog.apply_namespace(&key.name, labels),
             Content::ServiceAccount(account) => catalog.apply_service_account(&key.namespace, &key.name, account),
+            Content::LimitRange(range) => catalog.apply_limit_range(&key.namespace, &key.name, range),
         }
     }
 
@@ -169,6 +170,7 @@ impl View {
         match key.kind {
             Kind::Namespace => catalog.remove_namespace(&key.name),
             Kind::ServiceAccount => catalog.remove_service_account(&key.namespace, &key.name),
+            Kind::LimitRange => catalog.remove_limit_range(&key.namespace, &key.name),
             Kind::Ours(kind) => catalog.remove(&key.object_name(kind)),
         }
     }

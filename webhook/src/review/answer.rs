@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use json_patch::Patch;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use super::{API_VERSION, KIND, warnings};
 
@@ -100,33 +100,65 @@ impl Answer {
     /// The AdmissionReview as it is sent: `patch` and `patchType` both or neither, and warnings as long as the API
     /// server passes on uncut.
     #[must_use]
-    pub fn into_document(self) -> Value {
-        let mut response = Map::new();
-        response.insert("uid".to_owned(), self.uid.into());
-        response.insert("allowed".to_owned(), (!matches!(self.outcome, Outcome::Denied { .. })).into());
-        match self.outcome {
-            Outcome::Patched(patch) if !patch.is_empty() => {
-                response.insert("patchType".to_owned(), "JSONPatch".into());
-                response.insert("patch".to_owned(), STANDARD.encode(json!(patch).to_string()).into());
-            }
-            Outcome::Allowed | Outcome::Patched(_) => {}
-            Outcome::Denied { status, message } => {
-                let status = json!({
-                    "status": "Failure",
-                    "message": message,
-                    "reason": status.reason(),
-                    "code": status.code(),
-                });
-                response.insert("status".to_owned(), status);
-            }
+    pub fn into_document(self) -> Document {
+        let (allowed, patch, status) = match self.outcome {
+            Outcome::Allowed => (true, None, None),
+            Outcome::Patched(patch) => (true, (!patch.is_empty()).then(|| STANDARD.encode(patch.to_string())), None),
+            Outcome::Denied { status, message } => (false, None, Some(Failure::of(status, message))),
+        };
+        Document {
+            api_version: API_VERSION,
+            kind: KIND,
+            response: Response {
+                uid: self.uid,
+                allowed,
+                patch_type: patch.is_some().then_some("JSONPatch"),
+                patch,
+                status,
+                warnings: warnings::fitted(&self.warnings),
+                audit_annotations: self.audit,
+            },
         }
-        let warnings = warnings::fitted(&self.warnings);
-        if !warnings.is_empty() {
-            response.insert("warnings".to_owned(), warnings.into());
-        }
-        if !self.audit.is_empty() {
-            response.insert("auditAnnotations".to_owned(), json!(self.audit));
-        }
-        json!({"apiVersion": API_VERSION, "kind": KIND, "response": response})
+    }
+}
+
+/// An AdmissionReview that answers.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Document {
+    api_version: &'static str,
+    kind: &'static str,
+    response: Response,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response {
+    uid: String,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Failure>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    audit_annotations: BTreeMap<&'static str, String>,
+}
+
+/// The `Status` of a refusal.
+#[derive(Debug, Serialize)]
+struct Failure {
+    status: &'static str,
+    message: String,
+    reason: &'static str,
+    code: u16,
+}
+
+impl Failure {
+    fn of(status: Status, message: String) -> Self {
+        Self { status: "Failure", message, reason: status.reason(), code: status.code() }
     }
 }

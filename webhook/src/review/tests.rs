@@ -104,18 +104,18 @@ fn what_is_changed_through_a_subresource_has_a_before_and_an_after() {
 #[test]
 fn a_patch_and_its_type_are_both_there_or_neither() {
     let patch: Patch = serde_json::from_value(json!([{"op": "remove", "path": "/a"}])).unwrap();
-    let response = Answer::new("u", Outcome::Patched(patch)).into_document()["response"].clone();
+    let response = json!(Answer::new("u", Outcome::Patched(patch)).into_document())["response"].clone();
     assert_eq!(response["patchType"], "JSONPatch");
     assert_eq!(response["patch"], "W3sib3AiOiJyZW1vdmUiLCJwYXRoIjoiL2EifV0=");
     assert_eq!(response["allowed"], true);
 
-    let empty = Answer::new("u", Outcome::Patched(Patch(Vec::new()))).into_document()["response"].clone();
+    let empty = json!(Answer::new("u", Outcome::Patched(Patch(Vec::new()))).into_document())["response"].clone();
     assert_eq!(empty, json!({"uid": "u", "allowed": true}));
 }
 
 #[test]
 fn a_refusal_is_a_failure_with_a_code_that_the_api_server_passes_on() {
-    let response = Answer::denied("u", Status::Forbidden, "no".to_owned()).into_document();
+    let response = json!(Answer::denied("u", Status::Forbidden, "no".to_owned()).into_document());
     let expected = json!({"status": "Failure", "message": "no", "reason": "Forbidden", "code": 403});
     assert_eq!(response["response"]["status"], expected);
     assert_eq!(response["response"]["allowed"], false);

@@ -1,6 +1,6 @@
 //! One connection, from the handshake to its end.
 //!
-//! API servers keep one HTTP/2 connection for all their reviews. It ends, always after what is in flight, when it was
+//! API servers keep few HTTP/2 connections for all their reviews. One ends, always after what is in flight, when it was
 //! idle, when it is old (so that load moves to other replicas), when the other side no longer answers pings, and when
 //! this replica leaves.
 
@@ -45,8 +45,12 @@ const FINISH: Duration = Duration::from_secs(30);
 const PING: Duration = Duration::from_secs(10);
 /// How long it may take to say so.
 const PONG: Duration = Duration::from_secs(5);
-/// How many requests one HTTP/2 connection may have in flight.
-const STREAMS: u32 = 256;
+/// How many requests one HTTP/2 connection may have in flight. An API server opens another connection for more, so this
+/// is also about how many reviews are lost on a connection that has died without a word: each that was given up goes on
+/// to count until the other side answers. A review takes about a millisecond; 16 at once are thousands a second.
+const STREAMS: u32 = 16;
+/// How long a connection lives on, or lives at all, while this replica leaves.
+const DEPARTURE: Duration = Duration::from_millis(500);
 /// What a client may speak, best first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
@@ -69,6 +73,30 @@ impl Transport {
     }
 }
 
+/// How a replica leaves.
+#[derive(Clone, Debug, Default)]
+pub struct Departure {
+    /// It is about to: whoever is connected is sent elsewhere soon, and whoever comes is still served. So nothing is lost
+    /// even if the replica is given less time than it asks for.
+    pub announced: CancellationToken,
+    /// Nobody new is served any more.
+    pub closing: CancellationToken,
+}
+
+impl Departure {
+    /// Waits until a connection that exists now is to end for it.
+    async fn due(&self) {
+        let soon = async {
+            self.announced.cancelled().await;
+            sleep(DEPARTURE).await;
+        };
+        tokio::select! {
+            () = self.closing.cancelled() => {}
+            () = soon => {}
+        }
+    }
+}
+
 /// Why a connection came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HandshakeError {
@@ -85,24 +113,24 @@ pub(super) async fn serve(
     stream: TcpStream,
     transport: Transport,
     app: Router,
-    closing: CancellationToken,
+    departure: Departure,
 ) -> Result<(), HandshakeError> {
     match transport {
-        Transport::Plain => serve_http1(stream, app, closing).await,
+        Transport::Plain => serve_http1(stream, app, departure).await,
         Transport::Tls(acceptor) => {
             let handshake = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
             let stream = handshake.await.map_err(|_elapsed| HandshakeError::TooSlow)?.map_err(HandshakeError::Tls)?;
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                serve_http2(stream, app, closing).await;
+                serve_http2(stream, app, departure).await;
             } else {
-                serve_http1(stream, app, closing).await;
+                serve_http1(stream, app, departure).await;
             }
         }
     }
     Ok(())
 }
 
-async fn serve_http1(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, app: Router, closing: CancellationToken) {
+async fn serve_http1(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, app: Router, departure: Departure) {
     let activity = Activity::default();
     let service = service_fn(|request| handle(&app, &activity, request));
     let connection = http1::Builder::new()
@@ -110,14 +138,10 @@ async fn serve_http1(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, app:
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HTTP1_BUFFER)
         .serve_connection(TokioIo::new(stream), service);
-    drive(connection, &activity, closing).await;
+    drive(connection, &activity, departure).await;
 }
 
-async fn serve_http2(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    app: Router,
-    closing: CancellationToken,
-) {
+async fn serve_http2(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, app: Router, departure: Departure) {
     let activity = Arc::new(Activity::default());
     let watched = Arc::clone(&activity);
     let service = service_fn(move |request| {
@@ -131,7 +155,7 @@ async fn serve_http2(
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(LONGEST_HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    drive(connection, &watched, closing).await;
+    drive(connection, &watched, departure).await;
 }
 
 async fn handle(app: &Router, activity: &Activity, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
@@ -140,12 +164,12 @@ async fn handle(app: &Router, activity: &Activity, request: Request<Incoming>) -
 }
 
 /// Runs a connection until it ends by itself, or there is a reason to end it.
-async fn drive<C: GracefulConnection>(connection: C, activity: &Activity, closing: CancellationToken) {
+async fn drive<C: GracefulConnection>(connection: C, activity: &Activity, departure: Departure) {
     let mut connection = pin!(connection);
     tokio::select! {
         // How a connection ended is the business of the client that ended it.
         _ended = connection.as_mut() => return,
-        () = closing.cancelled() => {}
+        () = departure.due() => {}
         () = activity.idle() => {}
         () = sleep(AGE) => {}
     }
@@ -211,14 +235,14 @@ mod tests {
     async fn a_client_that_says_nothing_is_not_waited_for() {
         let (_client, server) = duplex(1024);
         let begin = Instant::now();
-        serve_http1(server, app(), CancellationToken::new()).await;
+        serve_http1(server, app(), Departure::default()).await;
         assert_eq!(begin.elapsed(), HEAD_TIMEOUT);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_sends_the_head_of_a_request_drop_by_drop_is_not_waited_for() {
         let (mut client, theirs) = duplex(1024);
-        let served = tokio::spawn(serve_http1(theirs, app(), CancellationToken::new()));
+        let served = tokio::spawn(serve_http1(theirs, app(), Departure::default()));
         for byte in b"GET / HTTP/1.1\r\nX: " {
             if client.write_all(&[*byte]).await.is_err() {
                 break;
@@ -234,7 +258,7 @@ mod tests {
     async fn an_http2_connection_ends_after_it_was_idle_and_not_before() {
         let (ours, theirs) = duplex(64 * 1024);
         let begin = Instant::now();
-        let served = tokio::spawn(serve_http2(theirs, app(), CancellationToken::new()));
+        let served = tokio::spawn(serve_http2(theirs, app(), Departure::default()));
         let (mut send, connection) = client::handshake(TokioExecutor::new(), TokioIo::new(ours)).await.unwrap();
         let connection = tokio::spawn(connection);
         sleep(IDLE / 2).await;
@@ -260,18 +284,38 @@ mod tests {
                 }
             }),
         );
-        let closing = CancellationToken::new();
-        let served = tokio::spawn(serve_http2(theirs, app, closing.clone()));
+        let departure = Departure::default();
+        let served = tokio::spawn(serve_http2(theirs, app, departure.clone()));
         let (mut send, connection) = client::handshake(TokioExecutor::new(), TokioIo::new(ours)).await.unwrap();
         let connection = tokio::spawn(connection);
         let answer = send.send_request(request());
         begun.notified().await;
-        closing.cancel();
+        departure.closing.cancel();
         sleep(Duration::from_secs(1)).await;
         go_on.notify_one();
         assert_eq!(answer.await.unwrap().status(), 200);
         served.await.unwrap();
         connection.await.unwrap().unwrap();
         assert!(send.send_request(request()).await.is_err(), "nothing new is begun");
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_that_is_about_to_leave_sends_its_clients_elsewhere_and_serves_whoever_still_comes() {
+        let departure = Departure::default();
+        let connect = async || {
+            let (ours, theirs) = duplex(64 * 1024);
+            drop(tokio::spawn(serve_http2(theirs, app(), departure.clone())));
+            let (send, connection) = client::handshake(TokioExecutor::new(), TokioIo::new(ours)).await.unwrap();
+            drop(tokio::spawn(connection));
+            send
+        };
+        let mut before = connect().await;
+        assert_eq!(before.send_request(request()).await.unwrap().status(), 200);
+        departure.announced.cancel();
+        let mut after = connect().await;
+        assert_eq!(after.send_request(request()).await.unwrap().status(), 200);
+        sleep(DEPARTURE * 2).await;
+        assert!(before.send_request(request()).await.is_err(), "nothing new is begun");
+        assert!(after.send_request(request()).await.is_err(), "nothing new is begun");
+        assert_eq!(connect().await.send_request(request()).await.unwrap().status(), 200);
     }
 }

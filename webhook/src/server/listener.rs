@@ -9,10 +9,9 @@ use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{self, Transport};
+use super::connection::{self, Departure, Transport};
 use crate::metrics::Metrics;
 
 /// How long to wait after the system refused to hand out a connection, for want of file descriptors for one.
@@ -40,12 +39,12 @@ impl Listener {
         Ok(Unserved { tcp, connections: Arc::new(Semaphore::new(connections)), metrics })
     }
 
-    /// Serves until `closing`, then lets every connection finish what is in flight, and returns when all have.
-    pub async fn serve(self, closing: CancellationToken) {
+    /// Serves until this replica closes, then lets every connection finish what is in flight, and returns when all have.
+    pub async fn serve(self, departure: Departure) {
         let tasks = TaskTracker::new();
         tokio::select! {
-            () = self.accept(&tasks, &closing) => {}
-            () = closing.cancelled() => {}
+            () = self.accept(&tasks, &departure) => {}
+            () = departure.closing.cancelled() => {}
         }
         // From here on the system refuses connections instead of letting them wait for nobody.
         drop(self);
@@ -53,11 +52,11 @@ impl Listener {
         tasks.wait().await;
     }
 
-    async fn accept(&self, tasks: &TaskTracker, closing: &CancellationToken) {
+    async fn accept(&self, tasks: &TaskTracker, departure: &Departure) {
         loop {
             let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else { return };
             let stream = self.next().await;
-            let served = connection::serve(stream, self.transport.clone(), self.app.clone(), closing.clone());
+            let served = connection::serve(stream, self.transport.clone(), self.app.clone(), departure.clone());
             let metrics = Arc::clone(&self.metrics);
             tasks.spawn(async move {
                 if let Err(error) = served.await {

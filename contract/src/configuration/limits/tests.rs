@@ -14,6 +14,7 @@ fn volume(sources: Vec<SourceConfiguration>) -> SidecarConfiguration {
         default_mode: Mode::DEFAULT,
         group_access: super::super::GroupAccess::default(),
         sources,
+        mount_points: Vec::new(),
     };
     SidecarConfiguration { volumes: vec![volume], ..SidecarConfiguration::default() }
 }
@@ -48,6 +49,13 @@ fn forged(configuration: &SidecarConfiguration) -> Vec<(String, String)> {
     all.map(|(name, thing)| (name.to_owned(), versioned(thing))).collect()
 }
 
+/// A volume without files and with this many mount points.
+fn mounted_on(count: usize) -> SidecarConfiguration {
+    let mut configuration = volume(Vec::new());
+    configuration.volumes[0].mount_points = vec!["m".parse().unwrap(); count];
+    configuration
+}
+
 #[test]
 fn what_exceeds_a_limit_is_neither_written_nor_read() {
     let long = "k".repeat(254);
@@ -56,6 +64,7 @@ fn what_exceeds_a_limit_is_neither_written_nor_read() {
         (volume(vec![source(vec![item("k"), item(&long)])]), "VOLUME_0.sources[0].secret.items[1].key: has 254 bytes"),
         (volume(vec![source(vec![item("k"); MOST + 1])]), "VOLUME_0.sources[0].secret.items: has 4097 items"),
         (volume(mirrors), "VOLUME_0.sources: has 4097 items"),
+        (mounted_on(MOST + 1), "VOLUME_0.mountPoints: has 4097 items"),
         (environment(vec!["k", &long]), "ENV_0.entries[1].secretKey: "),
         (environment(vec!["a/b"]), "ENV_0.entries[0].secretKey: "),
         (environment(vec!["k"; MOST + 1]), "ENV_0.entries: has 4097 items"),
@@ -74,7 +83,8 @@ fn what_exceeds_a_limit_is_neither_written_nor_read() {
 fn what_is_just_within_the_limits_is_written_and_read_back() {
     let longest = "k".repeat(253);
     let odd = "a/b";
-    for configuration in [volume(vec![source(vec![item(&longest), item(odd)])]), environment(vec![&longest, ".k"])] {
+    let items = volume(vec![source(vec![item(&longest), item(odd)])]);
+    for configuration in [items, mounted_on(MOST), environment(vec![&longest, ".k"])] {
         let written = configuration.to_variables().unwrap();
         assert_eq!(SidecarConfiguration::from_variables(written), Ok(configuration));
     }

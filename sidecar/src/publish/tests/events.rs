@@ -5,13 +5,13 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use std::mem::MaybeUninit;
 
 /// A watcher of three places, as reloaders choose them.
-struct Watcher {
+pub(super) struct Watcher {
     inotify: OwnedFd,
     places: Vec<(i32, &'static str)>,
 }
 
 impl Watcher {
-    fn new(volume: &Volume, places: &[&'static str]) -> Self {
+    pub(super) fn new(volume: &Volume, places: &[&'static str]) -> Self {
         let inotify = inotify::init(CreateFlags::NONBLOCK).unwrap();
         // Opening and reading change nothing, and nobody reloads because of them.
         let flags = WatchFlags::ALL_EVENTS - WatchFlags::OPEN - WatchFlags::ACCESS - WatchFlags::CLOSE_NOWRITE;
@@ -22,7 +22,7 @@ impl Watcher {
     }
 
     /// The events since the last call, of one place.
-    fn events(&self) -> Vec<String> {
+    pub(super) fn events(&self) -> Vec<String> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
         let mut events = Vec::new();

@@ -9,11 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 /// The kernel, until a number of changes were made; after that nothing happens any more, as after a crash.
-struct Interrupted {
+pub(super) struct Interrupted {
     left: Rc<Cell<usize>>,
 }
 
 impl Interrupted {
+    pub(super) fn after(steps: usize) -> Self {
+        Self { left: Rc::new(Cell::new(steps)) }
+    }
+
     fn step(&self) -> io::Result<()> {
         let left = self.left.get().checked_sub(1).ok_or_else(|| io::Error::other("interrupted"))?;
         self.left.set(left);
@@ -66,8 +70,7 @@ fn version(number: usize) -> Payload<'static> {
 
 /// Publishes `payload`, stopping after `steps` changes; whether it came to its end.
 fn publish_interrupted(volume: &Volume, payload: &Payload<'_>, steps: usize) -> bool {
-    let left = Rc::new(Cell::new(steps));
-    let mut publisher = Publisher { changes: Box::new(Interrupted { left }), ..volume.publisher() };
+    let mut publisher = Publisher { changes: Box::new(Interrupted::after(steps)), ..volume.publisher() };
     publisher.publish(payload, now()).is_ok()
 }
 

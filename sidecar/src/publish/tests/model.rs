@@ -4,15 +4,15 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-type Model = BTreeMap<String, (String, u32)>;
+pub(super) type Model = BTreeMap<String, (String, u32)>;
 
-fn files() -> impl Strategy<Value = Model> {
+pub(super) fn files() -> impl Strategy<Value = Model> {
     let path = "[ab](/[ab]){0,2}";
     let content = ("[xy]{0,2}", prop_oneof![Just(0o644), Just(0o400), Just(0o440)]);
     prop::collection::btree_map(path, content, 0..5)
 }
 
-fn to_payload(model: &Model) -> Payload<'_> {
+pub(super) fn to_payload(model: &Model) -> Payload<'_> {
     let mut payload = Payload::default();
     for (path, (content, mode)) in model {
         payload.insert(path.parse().unwrap(), file(content, *mode));
@@ -21,7 +21,7 @@ fn to_payload(model: &Model) -> Payload<'_> {
 }
 
 /// What a user of the volume finds: every file that can be reached through a visible name.
-fn found(volume: &Volume) -> Model {
+pub(super) fn found(volume: &Volume) -> Model {
     let mut model = Model::new();
     let names = volume.names().into_iter().filter(|name| !name.starts_with(".."));
     let mut pending: Vec<String> = names.collect();

@@ -22,6 +22,7 @@ fn creds(sources: Vec<SourceConfiguration>) -> VolumeConfiguration {
         default_mode: Mode::DEFAULT,
         group_access: GroupAccess::AsRequested,
         sources,
+        mount_points: Vec::new(),
     }
 }
 

@@ -109,6 +109,7 @@ fn volume(directory: &TempDir, name: &str, sources: Vec<SourceConfiguration>) ->
         default_mode: Mode::DEFAULT,
         group_access: GroupAccess::AsRequested,
         sources,
+        mount_points: Vec::new(),
     }
 }
 
@@ -186,6 +187,28 @@ fn a_value_that_vanishes_takes_an_optional_file_with_it_and_leaves_a_required_on
     assert_eq!(pod.read("one/x"), None);
     assert!(pod.path("one/..data").exists(), "an empty volume");
     assert_eq!(pod.read("two/y"), Some("1".to_owned()));
+}
+
+#[test]
+fn no_file_is_there_before_the_mount_points_of_its_volume() {
+    let mut pod = Pod::new(|directory| {
+        let mut configuration = two_volumes(directory);
+        configuration.volumes[0].mount_points = vec!["x".parse().unwrap(), "deep/er".parse().unwrap()];
+        configuration
+    });
+    pod.answer("kv/a", r#"{"x":"hidden","y":"1"}"#);
+    pod.answer("kv/b", r#"{"y":"1"}"#);
+    let in_the_way = pod.path("one/deep");
+    fs::File::create(&in_the_way).unwrap();
+    let setbacks = pod.publish(&[0, 1]);
+    assert_eq!(setbacks.len(), 1, "{setbacks:?}");
+    assert!(setbacks[0].contains("volume one: write to") && setbacks[0].contains("one/deep/er"), "{setbacks:?}");
+    assert_eq!(pod.read("one/y"), None);
+
+    fs::remove_file(in_the_way).unwrap();
+    assert_eq!(pod.publish(&[]), Vec::<String>::new());
+    assert!(pod.path("one/x").is_dir() && pod.path("one/deep/er").is_dir());
+    assert_eq!((pod.read("one/y"), pod.read("one/..data/x")), (Some("1".to_owned()), Some("hidden".to_owned())));
 }
 
 #[test]

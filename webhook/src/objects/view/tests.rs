@@ -12,6 +12,7 @@ fn item(key: Key, version: u64) -> (Item, u64) {
             let annotations = BTreeMap::from([("version".to_owned(), version.to_string())]);
             Content::ServiceAccount(alcove_injection::catalog::ServiceAccount { annotations, ..Default::default() })
         }
+        Kind::LimitRange => Content::LimitRange(alcove_injection::catalog::LimitRange::default()),
         Kind::Ours(kind) => Content::Unreadable(kind, alcove_contract::Problem::new("", "wrong")),
     };
     (Item { key, content }, version)

@@ -1,5 +1,6 @@
-//! Paths of files in a volume, by the kubelet's rules.
+//! Paths in a volume, by the kubelet's rules.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,7 +10,8 @@ const LONGEST_PATH: usize = 4096;
 const LONGEST_NAME: usize = 255;
 
 /// A path that stays in its volume and does not meet the names that publishing itself uses.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct RelativePath(String);
 
 /// Why something is not a path of a file in a volume, in the kubelet's words.
@@ -47,7 +49,7 @@ impl FromStr for RelativePath {
         let elements: Vec<&str> = text.split('/').filter(|element| !matches!(*element, "" | ".")).collect();
         match elements.first() {
             _ if text.starts_with('/') => refused("must be a relative path"),
-            None => refused("must name a file"),
+            None => refused("must not be empty"),
             _ if text.len() > LONGEST_PATH => refused("must be at most 4096 bytes long"),
             _ if elements.contains(&"..") => refused("must not contain '..'"),
             Some(first) if first.starts_with("..") => refused("must not start with '..'"),
@@ -57,6 +59,20 @@ impl FromStr for RelativePath {
             _ if text.contains('\0') => refused("must not contain a NUL byte"),
             Some(_) => Ok(Self(elements.join("/"))),
         }
+    }
+}
+
+impl TryFrom<String> for RelativePath {
+    type Error = RelativePathError;
+
+    fn try_from(text: String) -> Result<Self, RelativePathError> {
+        text.parse()
+    }
+}
+
+impl From<RelativePath> for String {
+    fn from(path: RelativePath) -> Self {
+        path.0
     }
 }
 

@@ -1,0 +1,33 @@
+//! A network that swallows packets: nobody is told, no connection ends.
+
+use anyhow::Result;
+
+use super::Node;
+use crate::process;
+
+/// The rules of a cut, beside those of kube-proxy.
+const TABLE: &str = "alcove-cut";
+
+impl Node {
+    /// From now on nothing that the node itself sends to a port of a Pod arrives, and no answer from there.
+    pub fn cut_off(&self, address: &str, port: u16) -> Result<()> {
+        let rules = format!(
+            "table inet {TABLE} {{
+                chain there {{ type filter hook output priority 0; ip daddr {address} tcp dport {port} drop; }}
+                chain back {{ type filter hook input priority 0; ip saddr {address} tcp sport {port} drop; }}
+            }}"
+        );
+        self.nft(&[&rules])
+    }
+
+    /// Ends what [`Node::cut_off`] began.
+    pub fn reconnect(&self) -> Result<()> {
+        self.nft(&["delete", "table", "inet", TABLE])
+    }
+
+    fn nft(&self, arguments: &[&str]) -> Result<()> {
+        let mut command = self.network().command("nft");
+        command.args(arguments);
+        process::run(command).map(drop)
+    }
+}
