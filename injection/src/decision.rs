@@ -5,6 +5,7 @@
 //! look as if it had been changed gains nothing.
 
 mod advice;
+mod diversion;
 mod eligibility;
 pub(crate) mod extent;
 mod findings;
@@ -227,6 +228,7 @@ fn judge(pod: &Pod, annotations: &PodAnnotations, context: &Context<'_>) -> Deci
     findings.refuse(RefusalReason::Unsupported, nested::problems(original, &bound));
     findings.refuse(RefusalReason::Unresolved, missing_keys::problems(original, &mentions, &bound));
     let requests = Requests::of(original, &mentions, &bound, context, &mut findings);
+    findings.refuse(RefusalReason::Unsupported, diversion::problems(original, &requests.stores));
     let injection =
         Injection { received: pod, original, sidecar, bound: &bound, requests: &requests, annotations, context };
     let Some(intended) = injection.intended(&mut findings) else {

@@ -13,7 +13,7 @@ use crate::error::{ErrorClass, StoreError};
 use crate::secret::{SecretBuffer, SecretBytes};
 use alcove_contract::provider::vault::ClientCertificate;
 use bytes::Bytes;
-use reqwest::header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, StatusCode, Url};
 use resolver::Elsewhere;
 use std::fmt;
@@ -159,7 +159,7 @@ impl Server {
         }
         Ok(Answer {
             status: response.status(),
-            retry_after: response.headers().get(RETRY_AFTER).and_then(seconds),
+            retry_after: retry_after(response.headers()),
             location: response.headers().get(LOCATION).and_then(|location| self.target(location)),
             body: body.into(),
         })
@@ -206,10 +206,15 @@ fn shown(url: &Url) -> String {
     format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
 }
 
-/// The header's value as a number of seconds. Its other form, a date, would need a clock that agrees with the
-/// server's: without a number the caller's own backoff decides.
-fn seconds(value: &HeaderValue) -> Option<Duration> {
-    value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+/// For how long the server asks to be left alone, in seconds or until a date. Only the server's own clock is believed: a date
+/// says nothing without the one of the answer, and then the caller's own backoff decides. A date that has passed is no wait.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let wanted = text(RETRY_AFTER)?;
+    wanted.parse().map(Duration::from_secs).ok().or_else(|| {
+        let [until, now] = [wanted, text(DATE)?].map(httpdate::parse_http_date);
+        Some(until.ok()?.duration_since(now.ok()?).unwrap_or_default())
+    })
 }
 
 #[cfg(test)]

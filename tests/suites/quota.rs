@@ -3,7 +3,8 @@
 use alcove_tests::claims;
 use alcove_tests::namespace::Namespace;
 use alcove_tests::suite::{Test, Trial};
-use anyhow::{Result, ensure};
+use alcove_tests::wait::{self, Seen};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::setting::Setting;
@@ -13,9 +14,9 @@ pub(crate) fn tests() -> Vec<Trial> {
         a_quota_on_processors_and_memory_lets_the_sidecar_in_and_is_charged_for_it,
         a_quota_on_ephemeral_storage_lets_the_sidecar_in,
         a_quota_that_is_used_up_says_so_and_names_what_it_counts,
-        a_least_amount_of_memory_is_met_by_the_annotation,
-        a_ratio_of_limit_to_request_is_met_by_the_annotation,
-        a_most_amount_of_processors_is_met_by_the_annotation,
+        a_least_amount_of_memory_is_met,
+        a_ratio_of_limit_to_request_is_met,
+        a_most_amount_of_processors_is_met_and_a_contradiction_names_it_and_the_annotation,
         a_guaranteed_pod_stays_guaranteed,
     ]
 }
@@ -100,34 +101,48 @@ async fn a_quota_that_is_used_up_says_so_and_names_what_it_counts(test: Test) ->
     Ok(())
 }
 
-/// Expects that a limit range lets a Pod in with these resources of the sidecar, and refuses it with the defaults.
-async fn is_met(test: &Test, limits: Value, complaint: &str, resources: &str) -> Result<()> {
-    let setting = Setting::shared(test).await?;
+/// Sets a limit range and gives what the sidecar states of `resource` in a Pod that says nothing of it, as
+/// `request of limit`, once the webhook knows of the range: the API server would refuse what it writes without one.
+async fn fitted(setting: &Setting<'_>, limits: Value, resource: &str) -> Result<String> {
     let namespace = setting.namespace();
     let mut limits = limits;
     limits["type"] = "Container".into();
     let range =
         json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "range"}, "spec": {"limits": [limits]}});
     namespace.apply(&range.to_string()).await?;
-    let refusal = namespace.refusal(&burstable(&setting, &json!({})).to_string()).await?;
-    ensure!(refusal.contains(complaint), "{refusal}");
-    namespace.apply(&burstable(&setting, &json!({"alcove.dev/resources": resources})).to_string()).await
+    let pod = burstable(setting, &json!({})).to_string();
+    wait::until("the Pod to be let in", async || Ok(Seen::attempt(namespace.apply(&pod).await))).await?;
+    let stated = |what: &str| format!("{{.spec.initContainers[0].resources.{what}.{resource}}}");
+    let path = format!("jsonpath={} of {}", stated("requests"), stated("limits"));
+    namespace.kubectl(&["get", "pod", "app", "-o", &path]).await
 }
 
-async fn a_least_amount_of_memory_is_met_by_the_annotation(test: Test) -> Result<()> {
-    let complaint = "minimum memory usage per Container is 128Mi, but request is 16Mi";
-    is_met(&test, json!({"min": {"memory": "128Mi"}}), complaint, "{requests: {memory: 128Mi}}").await
+async fn a_least_amount_of_memory_is_met(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let stated = fitted(&setting, json!({"min": {"memory": "128Mi"}}), "memory").await?;
+    ensure!(stated == "128Mi of 128Mi", "{stated}");
+    Ok(())
 }
 
-async fn a_ratio_of_limit_to_request_is_met_by_the_annotation(test: Test) -> Result<()> {
-    let complaint = "memory max limit to request ratio per Container is 1";
-    let resources = "{requests: {memory: 128Mi}, limits: {memory: 128Mi}}";
-    is_met(&test, json!({"maxLimitRequestRatio": {"memory": "1"}}), complaint, resources).await
+async fn a_ratio_of_limit_to_request_is_met(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let stated = fitted(&setting, json!({"maxLimitRequestRatio": {"memory": "1"}}), "memory").await?;
+    let (request, limit) = stated.split_once(" of ").context("two amounts")?;
+    ensure!(request == limit && !limit.is_empty(), "{stated}");
+    Ok(())
 }
 
-async fn a_most_amount_of_processors_is_met_by_the_annotation(test: Test) -> Result<()> {
-    let complaint = "maximum cpu usage per Container is 50m, but limit is 100m";
-    is_met(&test, json!({"max": {"cpu": "50m"}}), complaint, "{limits: {cpu: 50m}}").await
+async fn a_most_amount_of_processors_is_met_and_a_contradiction_names_it_and_the_annotation(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let stated = fitted(&setting, json!({"max": {"cpu": "50m"}}), "cpu").await?;
+    ensure!(stated.ends_with(" of 50m"), "{stated}");
+    let mut pod = burstable(&setting, &json!({"alcove.dev/resources": "{limits: {cpu: 100m}, requests: {cpu: 100m}}"}));
+    pod["metadata"]["name"] = "other".into();
+    let refusal = setting.namespace().refusal(&pod.to_string()).await?;
+    for told in ["initContainers[alcove-sidecar]", "LimitRange \"range\" allows at most 50m", "alcove.dev/resources"] {
+        ensure!(refusal.contains(told), "{told}: {refusal}");
+    }
+    Ok(())
 }
 
 async fn a_guaranteed_pod_stays_guaranteed(test: Test) -> Result<()> {

@@ -117,6 +117,10 @@ pub enum VaultLogin {
 /// Where Vault's own API is mounted, in every namespace. Read as engines they would hand out the login's own token.
 const OWN_MOUNTS: [&str; 4] = ["auth", "sys", "identity", "cubbyhole"];
 
+/// Where every login may read its own token, below any namespace. Where the version is not declared, Vault says that this is no
+/// KV engine; in version 2, another segment stands before it.
+const OWN_TOKEN: [&str; 3] = ["auth", "token", "lookup-self"];
+
 /// Vault's canonical spelling: `<mount>/<path>` as `vault kv get` takes it, without empty, `.` or `..` segments.
 pub(super) fn canonical_key(key: &Key, version: Option<EngineVersion>) -> Result<Key, Problem> {
     check_options(key, &["version"])?;
@@ -131,6 +135,15 @@ pub(super) fn canonical_key(key: &Key, version: Option<EngineVersion>) -> Result
         return Err(spelt(Problem::new(
             "",
             format!("begins with \"{mount}\", which is Vault's own API and no KV engine"),
+        )));
+    }
+    if version == Some(EngineVersion::V1) && named.ends_with(&OWN_TOKEN) {
+        return Err(spelt(Problem::new(
+            "",
+            format!(
+                "ends with \"{}\", which is the login's own token where a namespace begins the path",
+                OWN_TOKEN.join("/")
+            ),
         )));
     }
     if named.len() < 2 {
@@ -216,6 +229,17 @@ mod tests {
                 let own = format!("{mount}-kv/{mount}/x");
                 assert_eq!(canonical(&own, version), Ok(Key::new(own.as_str())), "a mount that only begins like it");
             }
+        }
+    }
+
+    #[test]
+    fn no_namespace_before_it_makes_a_secret_of_the_logins_own_token() {
+        for wrong in ["ns/auth/token/lookup-self", "a/b//auth/token/lookup-self", "ns/auth/token/lookup-self/"] {
+            let problem = canonical(wrong, Some(EngineVersion::V1)).expect_err(wrong);
+            assert!(problem.reason.contains("the login's own token") && problem.remedy.is_none(), "{problem}");
+        }
+        for own in ["kv/auth/token", "kv/auth/token/lookup-self-copy", "kv/token/lookup-self"] {
+            assert_eq!(canonical(own, Some(EngineVersion::V1)), Ok(Key::new(own)));
         }
     }
 

@@ -138,3 +138,23 @@ async fn an_answer_that_breaks_off_is_unavailable() {
     assert!(error.to_string().starts_with(&format!("lost the connection to {address}: ")), "{error}");
     assert!(!error.to_string().contains("secret-value"));
 }
+
+#[test]
+fn a_wait_is_a_number_or_the_difference_of_the_servers_own_dates() {
+    const NOW: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let wait = |wanted: &str, date: Option<&str>| {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_str(wanted).unwrap());
+        headers.extend(date.map(|date| (DATE, HeaderValue::from_str(date).unwrap())));
+        retry_after(&headers).map(|wait| wait.as_secs())
+    };
+    assert_eq!(wait(" 7 ", None), Some(7));
+    assert_eq!(wait("Sun, 06 Nov 1994 08:51:07 GMT", Some(NOW)), Some(90));
+    assert_eq!(wait("Sunday, 06-Nov-94 08:49:38 GMT", Some(NOW)), Some(1), "the older form of a date");
+    assert_eq!(wait("Sun, 06 Nov 1994 08:49:36 GMT", Some(NOW)), Some(0), "a date that has passed");
+    assert_eq!(wait("Sun, 06 Nov 1994 08:51:07 GMT", None), None, "no clock but the server's is believed");
+    for nonsense in ["soon", "-1", "1.5", "", "18446744073709551616", "Sun, 06 Nov 1994"] {
+        assert_eq!(wait(nonsense, Some(NOW)), None, "{nonsense}");
+    }
+    assert_eq!(wait("Sun, 06 Nov 1994 08:51:07 GMT", Some("yesterday")), None);
+}

@@ -64,7 +64,7 @@ impl Place {
         }
         let reply = api.get(url, ticket.token()).await?;
         match reply.status {
-            status if status.is_success() => self.values(api, key, &reply),
+            status if status.is_success() => self.values(api, key, &reply, ticket),
             StatusCode::NOT_FOUND => missing(api, key, &reply),
             StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => Err(self.denied(api, key, &reply)),
             status => {
@@ -109,11 +109,11 @@ impl Place {
         }
     }
 
-    fn values(&self, api: &Api, key: &Key, reply: &Reply) -> Result<Outcome, StoreError> {
+    fn values(&self, api: &Api, key: &Key, reply: &Reply, ticket: &Ticket) -> Result<Outcome, StoreError> {
         match self.mount.version {
             EngineVersion::V1 => {
                 let answer: Version1 = parse(&reply.body, "a secret", api.shown())?;
-                if answer.is_of_vaults_own_api() {
+                if answer.is_of_vaults_own_api() || answer.holds(ticket) {
                     let text = format!("\"{key}\" is answered by Vault's own API and not by a KV engine");
                     return Err(StoreError::misconfigured(text));
                 }
@@ -208,9 +208,19 @@ impl Version1<'_> {
 
     /// Whether no engine answered but Vault itself, as far as it says so. In a namespace its mounts have types of their
     /// own, and a path may begin with a namespace.
+    ///
+    /// OpenBao, and Vault before it had types in answers, does not say so: see [`Version1::holds`].
     fn is_of_vaults_own_api(&self) -> bool {
         let kind = self.mount_type.as_deref().unwrap_or_default();
         matches!(kind.strip_prefix("ns_").unwrap_or(kind), "token" | "system" | "identity" | "cubbyhole")
+    }
+
+    /// Whether the login's own token is among the values, as where Vault is asked about it, and no engine is named that
+    /// somebody could have put it into.
+    fn holds(&self, ticket: &Ticket) -> bool {
+        let token = ticket.token().as_bytes();
+        let values = self.data.map(|data| data.get().as_bytes()).unwrap_or_default();
+        self.mount_type.is_none() && !token.is_empty() && values.windows(token.len()).any(|window| window == token)
     }
 }
 

@@ -15,7 +15,8 @@ fn admission(server: &Arc<ApiServer>) -> Admission {
     Admission::in_cluster(objects, settings, live)
 }
 
-async fn answer(admission: &Admission, annotations: Value) -> Value {
+/// The review of the creation of a Pod.
+fn creation(annotations: &Value) -> Review {
     let review = json!({
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
@@ -34,8 +35,11 @@ async fn answer(admission: &Admission, annotations: Value) -> Value {
             },
         },
     });
-    let review = Review::parse(review.to_string().as_bytes()).unwrap();
-    let (answer, _) = admission.review(Webhook::Mutating, review, ()).await;
+    Review::parse(review.to_string().as_bytes()).unwrap()
+}
+
+async fn answer(admission: &Admission, annotations: Value) -> Value {
+    let (answer, _) = admission.review(Webhook::Mutating, creation(&annotations), ()).await;
     json!(answer.into_document())["response"].clone()
 }
 
@@ -149,22 +153,7 @@ fn a_review_that_nobody_waits_for_keeps_its_turn_until_it_is_judged() {
         let before = spawn_blocking(move || released.recv());
         let turn = Arc::new(());
         let admission = Admission::from_files(View::default(), Settings::new("sidecar", KubernetesVersion::new(1, 37)));
-        let review = Review::parse(
-            json!({
-                "apiVersion": "admission.k8s.io/v1",
-                "kind": "AdmissionReview",
-                "request": {
-                    "uid": "u",
-                    "operation": "CREATE",
-                    "resource": {"group": "", "version": "v1", "resource": "pods"},
-                    "namespace": "shop",
-                    "object": {"metadata": {"name": "web"}, "spec": {"containers": [{"name": "app"}]}},
-                },
-            })
-            .to_string()
-            .as_bytes(),
-        );
-        let abandoned = admission.review(Webhook::Mutating, review.unwrap(), Arc::clone(&turn)).now_or_never();
+        let abandoned = admission.review(Webhook::Mutating, creation(&json!({})), Arc::clone(&turn)).now_or_never();
         assert!(abandoned.is_none(), "it was answered although nothing can be judged yet");
         assert_eq!(Arc::strong_count(&turn), 2, "the turn is given away although the review is still to be judged");
         drop(release);

@@ -131,6 +131,9 @@ pub(super) async fn serve(
 }
 
 async fn serve_http1(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, app: Router, departure: Departure) {
+    // HTTP/1 cannot say "no further request on this connection" without losing one that is on its way, so such a connection
+    // serves on until nobody comes any more. API servers speak HTTP/2.
+    let departure = Departure { announced: CancellationToken::new(), ..departure };
     let activity = Activity::default();
     let service = service_fn(|request| handle(&app, &activity, request));
     let connection = http1::Builder::new()

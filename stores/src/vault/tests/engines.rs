@@ -168,8 +168,8 @@ async fn a_version_1_secret_may_have_properties_of_any_name() {
 async fn what_vault_itself_answers_is_no_secret_wherever_its_namespace_is_written() {
     let (fake, token) = (vault(), file(JWT));
     for (path, kind) in [
-        ("team/auth/token/lookup-self", "token"),
-        ("team/auth/token/lookup-self", "ns_token"),
+        ("team/auth/token/lookup", "token"),
+        ("team/auth/token/lookup", "ns_token"),
         ("team/sys/host-info", "system"),
         ("team/cubbyhole/x", "ns_cubbyhole"),
         ("team/identity/entity/id/x", "identity"),
@@ -179,6 +179,23 @@ async fn what_vault_itself_answers_is_no_secret_wherever_its_namespace_is_writte
         let error = failure(&first(&fake, &token), path).await;
         assert_eq!(error.class(), ErrorClass::Misconfigured, "{error}");
         assert!(error.to_string().contains("answered by Vault's own API"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_logins_own_token_is_no_secret_where_the_answer_names_no_engine() {
+    let (fake, token) = (vault(), file(JWT));
+    for (path, answer, is_secret) in [
+        ("team/auth/token/mine", format!(r#"{{"lease_id":"","data":{{"accessor":"a","id":"{TOKEN}"}}}}"#), false),
+        ("kv/a/token", r#"{"lease_id":"","data":{"id":"another token"}}"#.to_owned(), true),
+        ("kv/a/kept", format!(r#"{{"lease_id":"","mount_type":"kv","data":{{"id":"{TOKEN}"}}}}"#), true),
+    ] {
+        fake.on(&format!("GET /v1/{path}"), json(200, &answer));
+        let fetched = fetch(&first(&fake, &token), path).await;
+        assert_eq!(fetched.is_ok(), is_secret, "{path}");
+        let error = fetched.err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(error.contains("answered by Vault's own API"), !is_secret, "{error}");
+        assert!(!error.contains(TOKEN), "{error}");
     }
 }
 

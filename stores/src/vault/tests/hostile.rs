@@ -77,14 +77,17 @@ async fn a_quota_is_throttling_with_the_servers_own_waiting_time() {
     let quota = "GET /v1/kv/data/quota";
     fake.on(quota, json(429, r#"{"errors":["rate limit quota exceeded"]}"#).with("retry-after", "7"));
     fake.on(quota, json(429, NOTHING).with("retry-after", "99999999999"));
+    let (until, now) = ("Sun, 06 Nov 1994 08:50:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT");
+    fake.on(quota, json(429, NOTHING).with("retry-after", until).with("date", now));
     let store = open(&configuration(&fake, &token));
     let mut waits = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..3 {
         let error = failure(&store, "kv/quota").await;
         assert_eq!(error.class(), ErrorClass::Throttled, "{error}");
         waits.extend(error.retry_after());
     }
-    assert_eq!(waits, [std::time::Duration::from_secs(7), StoreError::LONGEST_RETRY_AFTER]);
+    let seconds = std::time::Duration::from_secs;
+    assert_eq!(waits, [seconds(7), StoreError::LONGEST_RETRY_AFTER, seconds(60)]);
 }
 
 #[tokio::test]
