@@ -90,12 +90,6 @@ macro_rules! facts {
     };
 }
 
-/// Claims that no whole run has shown yet: they are listed as ignored, and run with `--ignored`.
-#[must_use]
-pub fn unproven(claims: Vec<Trial>) -> Vec<Trial> {
-    claims.into_iter().map(|claim| claim.with_ignored_flag(true)).collect()
-}
-
 /// The title of a test: its module below the root, and its name.
 #[must_use]
 pub fn title(module: &str, test: &str) -> String {

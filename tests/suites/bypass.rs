@@ -2,7 +2,7 @@
 
 use alcove_tests::alcove::Alcove;
 use alcove_tests::namespace::Namespace;
-use alcove_tests::suite::{Test, Trial, unproven};
+use alcove_tests::suite::{Test, Trial};
 use alcove_tests::wait::{self, Seen};
 use alcove_tests::{claims, claims_alone};
 use anyhow::{Context as _, Result, ensure};
@@ -15,12 +15,12 @@ pub(crate) fn tests() -> Vec<Trial> {
         the_type_checker_of_the_api_server_finds_nothing_in_its_policies,
         a_policy_of_the_api_server_with_parameters_refuses_nobody_while_its_kind_is_missing,
     ];
-    tests.extend(unproven(claims_alone![
+    tests.extend(claims_alone![
         without_the_configuration_the_policy_of_the_api_server_refuses,
         without_the_configuration_a_binding_of_the_cluster_counts_where_its_selector_says,
         without_the_configuration_a_pod_that_asks_for_no_binding_is_left_alone,
         without_the_configuration_a_large_pod_is_judged_among_a_thousand_bindings,
-    ]));
+    ]);
     tests
 }
 

@@ -4,7 +4,7 @@ use alcove_tests::alcove::{self, Alcove};
 use alcove_tests::claims_alone;
 use alcove_tests::pki::Subject;
 use alcove_tests::state;
-use alcove_tests::suite::{Test, Trial, unproven};
+use alcove_tests::suite::{Test, Trial};
 use alcove_tests::wait::{self, Seen};
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
@@ -12,11 +12,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let tests = claims_alone![
+    claims_alone![
         no_kustomization_differs_after_it_was_applied_nor_after_a_new_authority,
         what_cert_manager_wrote_is_served_once_certificate_and_configurations_agree,
-    ];
-    unproven(tests)
+    ]
 }
 
 const TEST: &str = "manifests/overlays/test";
@@ -157,15 +156,10 @@ async fn serve_from_cert_manager(test: &Test) -> Result<()> {
     kubectl.run_with_input(&["create", "-f", "-"], &secret.to_string()).await?;
     // The configurations still trust the webhook's own authority: API servers would refuse what is served now.
     wait::until("the replicas to say that nobody would believe them", async || {
-        let pods = ["get", "pods", "-n", alcove, "-o", "jsonpath={.items[0].metadata.name}"];
-        let Ok(pod) = kubectl.run(&pods).await else { return Ok(Seen::NotYet("no replica".to_owned())) };
-        let path = format!("/api/v1/namespaces/{alcove}/pods/{pod}:9090/proxy/readyz");
-        let said = kubectl.failure(&["get", "--raw", &path], "").await.unwrap_or_else(|error| format!("{error:#}"));
-        Ok(if said.contains("does not verify against the configured caBundle") {
-            Seen::Met(())
-        } else {
-            Seen::NotYet(said)
-        })
+        let log = ["logs", "-n", alcove, "-l", "app.kubernetes.io/name=alcove-webhook"];
+        let said = kubectl.run(&log).await.unwrap_or_else(|error| format!("{error:#}"));
+        let refused = said.contains("does not verify against the configured caBundle");
+        Ok(if refused { Seen::Met(()) } else { Seen::NotYet(said) })
     })
     .await?;
     inject(test, &test.node().authority().certificate_pem()).await?;

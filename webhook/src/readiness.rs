@@ -63,12 +63,20 @@ impl Readiness {
 impl Condition {
     /// The condition is met.
     pub fn met(&self) {
-        lock(&self.state).unmet.remove(self.name);
+        let mut state = lock(&self.state);
+        if state.unmet.remove(self.name).is_some() && state.unmet.is_empty() {
+            tracing::info!("ready");
+        }
     }
 
     /// The condition is not met, or no longer.
     pub fn unmet(&self, reason: &str) {
-        lock(&self.state).unmet.insert(self.name, reason.to_owned());
+        let mut state = lock(&self.state);
+        let before = state.unmet.insert(self.name, reason.to_owned());
+        // Whoever leaves lets go of its conditions one by one, which is no news.
+        if !state.leaving && before.as_deref() != Some(reason) {
+            tracing::warn!(condition = self.name, reason, "not ready");
+        }
     }
 }
 

@@ -9,12 +9,12 @@ use crate::process;
 const TABLE: &str = "alcove-cut";
 
 impl Node {
-    /// From now on nothing that the node itself sends to a port of a Pod arrives, and no answer from there.
-    pub fn cut_off(&self, address: &str, port: u16) -> Result<()> {
+    /// From now on nothing that the node itself sends to a Pod arrives, be it the API server's or the kubelet's, and no answer.
+    pub fn cut_off(&self, address: &str) -> Result<()> {
         let rules = format!(
             "table inet {TABLE} {{
-                chain there {{ type filter hook output priority 0; ip daddr {address} tcp dport {port} drop; }}
-                chain back {{ type filter hook input priority 0; ip saddr {address} tcp sport {port} drop; }}
+                chain there {{ type filter hook output priority 0; ip daddr {address} drop; }}
+                chain back {{ type filter hook input priority 0; ip saddr {address} drop; }}
             }}"
         );
         self.nft(&[&rules])

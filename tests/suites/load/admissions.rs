@@ -1,11 +1,12 @@
 //! Admissions without a pause, over the connections that the API server itself keeps, and what became of them.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use alcove_tests::suite::Test;
 use alcove_tests::wait::{self, Seen};
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, join_all};
 use http::Request;
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::setting::Setting;
 
-/// How many clients ask at the same time: fewer than one connection to the webhook carries.
+/// How many clients ask at the same time.
 pub(super) const CLIENTS: usize = 8;
 /// How many texts of failures are kept.
 const TEXTS: usize = 5;
@@ -83,8 +84,9 @@ impl<'test> Load<'test> {
         let change = change.inspect(|_| self.done.store(true, Ordering::Relaxed));
         let both = async move {
             let (_clients, changed) = tokio::join!(clients, change);
-            changed?;
-            Ok(self.outcome())
+            let outcome = self.outcome();
+            changed.with_context(|| outcome.to_string())?;
+            Ok(outcome)
         };
         both.boxed_local()
     }
@@ -140,12 +142,14 @@ impl Outcome {
 
     /// Fails if more were refused.
     pub(super) fn ensure_refused_at_most(&self, most: usize) -> Result<()> {
-        let Self { admitted, refused, texts } = self;
-        ensure!(
-            *refused <= most,
-            "{refused} failed beside {admitted}, which is more than {most}: {}",
-            texts.join("\n")
-        );
+        ensure!(self.refused <= most, "more than {most} failed: {self}");
         Ok(())
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { admitted, refused, texts } = self;
+        write!(formatter, "{admitted} were admitted and {refused} failed, the first with:\n{}", texts.join("\n"))
     }
 }

@@ -9,7 +9,6 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
-use serde_json::json;
 
 use super::admissions::Load;
 
@@ -56,29 +55,41 @@ impl<'test> Replicas<'test> {
         self.get(&name).await
     }
 
-    /// Makes a replica lead that answers nothing of the load, and returns it. Whatever a replica is answering dies with it,
-    /// leader or not; what is shown with this one is what depends on the leader.
-    pub(super) async fn quiet_leader(&self, load: &Load<'_>) -> Result<Pod> {
-        let answered = self.answered(load).await?;
-        let quiet = answered.iter().find(|(_, count)| **count == 0);
-        let (name, _) = quiet.with_context(|| format!("every replica answers: {answered:?}"))?;
-        let patch = json!({"spec": {"holderIdentity": name}}).to_string();
-        let version = ["-o", "jsonpath={.metadata.resourceVersion}"];
-        let patched = self
-            .kubectl(&[&["patch", "lease", "alcove-webhook", "--type=merge", "-p", &patch][..], &version].concat())
-            .await?;
-        wait::until("the replica to renew the Lease that it was given", async || {
-            let now = self.kubectl(&[&["get", "lease", "alcove-webhook"][..], &version].concat()).await?;
-            let renewed = now != patched && self.leader().await? == *name;
-            Ok(if renewed { Seen::Met(()) } else { Seen::NotYet("not yet".to_owned()) })
+    /// Takes the replica that leads out of the Service, and returns it; another one comes into its place. Whatever a replica is
+    /// answering dies with it, leader or not: with this one, only what depends on the leader does.
+    pub(super) async fn retire_leader(&self) -> Result<Pod> {
+        let leader = wait::until("a replica to lead", async || {
+            let leader = self.leader().await?;
+            let pods = self.pods.list(&ListParams::default()).await?;
+            let found = pods.into_iter().find(|pod| name(pod) == leader && is_staying(pod));
+            Ok(found.map_or_else(|| Seen::NotYet(format!("the Lease says {leader:?}")), Seen::Met))
         })
         .await?;
-        self.get(name).await
+        let leader = name(&leader);
+        self.kubectl(&["label", "pod", leader, "app.kubernetes.io/name-"]).await?;
+        self.settle(3).await?;
+        self.get(leader).await
+    }
+
+    /// Ends those that were taken out of the Service: they would go on to lead, with the settings of their test.
+    pub(super) async fn remove_retired(&self) -> Result<()> {
+        self.kubectl(&["delete", "pod", "--selector=!app.kubernetes.io/name"]).await.map(drop)
     }
 
     /// Who holds the Lease.
     pub(super) async fn leader(&self) -> Result<String> {
         self.kubectl(&["get", "lease", "alcove-webhook", "-o", "jsonpath={.spec.holderIdentity}"]).await
+    }
+
+    /// The certificate that the replicas share, as the Secret has it.
+    pub(super) async fn certificate(&self) -> Result<String> {
+        self.kubectl(&["get", "secret", "alcove-webhook-tls", "-o", "jsonpath={.data.tls\\.crt}"]).await
+    }
+
+    /// Whom the API server trusts.
+    pub(super) async fn authority(&self) -> Result<String> {
+        let path = "jsonpath={.webhooks[0].clientConfig.caBundle}";
+        self.kubectl(&["get", "mutatingwebhookconfiguration", "alcove-webhook", "-o", path]).await
     }
 
     pub(super) async fn get(&self, name: &str) -> Result<Pod> {
@@ -126,10 +137,8 @@ pub(super) fn address(pod: &Pod) -> Result<&str> {
     address.with_context(|| format!("{} has no address", name(pod)))
 }
 
-/// How often a container of the Pod has started again.
-pub(super) fn restarts(pod: &Pod) -> i32 {
-    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-    statuses.map(|status| status.restart_count).sum()
+fn is_staying(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none()
 }
 
 pub(super) fn is_ready(pod: &Pod) -> bool {

@@ -1,18 +1,20 @@
 //! One connection, from the handshake to its end.
 //!
-//! API servers keep few HTTP/2 connections for all their reviews. One ends, always after what is in flight, when it was
-//! idle, when it is old (so that load moves to other replicas), when the other side no longer answers pings, and when
-//! this replica leaves.
+//! API servers call webhooks over HTTP/1.1, over as many connections as they have reviews at a time, and keep those; whoever
+//! else comes may speak HTTP/2. A connection ends, always after what is in flight, when it was idle, when it is old (so that
+//! load moves to other replicas), when the other side no longer answers pings, and when this replica leaves. HTTP/1.1 has no
+//! way to say so but in an answer: to end a connection between two of them would lose a review that is on its way.
 
 use std::convert::Infallible;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -22,20 +24,23 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an HTTP/1 client may take to send the head of a request, and may be idle before it.
+/// How long an HTTP/1 client may take to send the head of its first request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may be idle before another: longer than an API server is, whose 90 seconds end the connection from the side
+/// that knows whether a review is on its way.
+const HTTP1_IDLE: Duration = Duration::from_mins(2);
 /// How many bytes the head of an HTTP/2 request may have.
 const LONGEST_HEAD: u32 = 32 * 1024;
 /// How much of an HTTP/1 connection is read ahead, the head of a request included.
 const HTTP1_BUFFER: usize = 64 * 1024;
-/// How long a connection may be idle.
+/// How long an HTTP/2 connection may be idle.
 const IDLE: Duration = Duration::from_mins(1);
 /// How long a connection is used.
 const AGE: Duration = Duration::from_mins(10);
@@ -45,11 +50,9 @@ const FINISH: Duration = Duration::from_secs(30);
 const PING: Duration = Duration::from_secs(10);
 /// How long it may take to say so.
 const PONG: Duration = Duration::from_secs(5);
-/// How many requests one HTTP/2 connection may have in flight. An API server opens another connection for more, so this
-/// is also about how many reviews are lost on a connection that has died without a word: each that was given up goes on
-/// to count until the other side answers. A review takes about a millisecond; 16 at once are thousands a second.
-const STREAMS: u32 = 16;
-/// How long a connection lives on, or lives at all, while this replica leaves.
+/// How many requests one HTTP/2 connection may have in flight.
+const STREAMS: u32 = 256;
+/// How long an HTTP/2 connection lives on, or lives at all, while this replica leaves.
 const DEPARTURE: Duration = Duration::from_millis(500);
 /// What a client may speak, best first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -131,17 +134,27 @@ pub(super) async fn serve(
 }
 
 async fn serve_http1(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, app: Router, departure: Departure) {
-    // HTTP/1 cannot say "no further request on this connection" without losing one that is on its way, so such a connection
-    // serves on until nobody comes any more. API servers speak HTTP/2.
-    let departure = Departure { announced: CancellationToken::new(), ..departure };
-    let activity = Activity::default();
-    let service = service_fn(|request| handle(&app, &activity, request));
+    let (activity, begin) = (Activity::default(), Instant::now());
+    let service = service_fn(async |request| {
+        let mut response = handle(&app, &activity, request).await?;
+        if departure.announced.is_cancelled() || begin.elapsed() >= AGE {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok::<_, Infallible>(response)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(HTTP1_IDLE)
         .max_buf_size(HTTP1_BUFFER)
         .serve_connection(TokioIo::new(stream), service);
-    drive(connection, &activity, departure).await;
+    let mut connection = pin!(connection);
+    tokio::select! {
+        // How a connection ended is the business of the client that ended it.
+        _ended = connection.as_mut() => return,
+        () = activity.begins_too_late() => return,
+        () = departure.closing.cancelled() => {}
+    }
+    finish(connection).await;
 }
 
 async fn serve_http2(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, app: Router, departure: Departure) {
@@ -176,6 +189,11 @@ async fn drive<C: GracefulConnection>(connection: C, activity: &Activity, depart
         () = activity.idle() => {}
         () = sleep(AGE) => {}
     }
+    finish(connection).await;
+}
+
+/// Has a connection end after what is in flight.
+async fn finish<C: GracefulConnection>(mut connection: Pin<&mut C>) {
     connection.as_mut().graceful_shutdown();
     let _ended = timeout(FINISH, connection).await;
 }
@@ -194,6 +212,15 @@ impl Activity {
             *begun = begun.wrapping_add(1);
         });
         Busy(self)
+    }
+
+    /// Waits until the time for a first request is over, if there was none.
+    async fn begins_too_late(&self) {
+        let mut state = self.0.subscribe();
+        // The sender lives as long as `self`.
+        if timeout(HEAD_TIMEOUT, state.wait_for(|(_, begun)| *begun > 0)).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Waits until nothing has been in flight for a while.
@@ -222,7 +249,6 @@ mod tests {
     use hyper::client::conn::http2 as client;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
     use tokio::sync::Notify;
-    use tokio::time::Instant;
 
     use super::*;
 
@@ -301,6 +327,7 @@ mod tests {
         connection.await.unwrap().unwrap();
         assert!(send.send_request(request()).await.is_err(), "nothing new is begun");
     }
+
     #[tokio::test(start_paused = true)]
     async fn a_replica_that_is_about_to_leave_sends_its_clients_elsewhere_and_serves_whoever_still_comes() {
         let departure = Departure::default();
@@ -320,5 +347,49 @@ mod tests {
         assert!(before.send_request(request()).await.is_err(), "nothing new is begun");
         assert!(after.send_request(request()).await.is_err(), "nothing new is begun");
         assert_eq!(connect().await.send_request(request()).await.unwrap().status(), 200);
+    }
+
+    async fn ask(client: &mut tokio::io::DuplexStream) -> String {
+        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"done") {
+            assert_ne!(client.read_buf(&mut answer).await.unwrap(), 0, "the connection has ended");
+        }
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http1_connection_that_was_used_stays_for_as_long_as_an_api_server_keeps_it() {
+        let (mut client, theirs) = duplex(64 * 1024);
+        let served = tokio::spawn(serve_http1(theirs, app(), Departure::default()));
+        ask(&mut client).await;
+        sleep(Duration::from_secs(100)).await;
+        assert!(!ask(&mut client).await.contains("connection: close"));
+        sleep(HTTP1_IDLE * 2).await;
+        served.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_that_is_about_to_leave_says_so_in_its_next_answer_over_http1() {
+        let (mut client, theirs) = duplex(64 * 1024);
+        let departure = Departure::default();
+        let served = tokio::spawn(serve_http1(theirs, app(), departure.clone()));
+        assert!(!ask(&mut client).await.contains("connection: close"));
+        departure.announced.cancel();
+        sleep(DEPARTURE * 2).await;
+        assert!(ask(&mut client).await.contains("connection: close"), "a request that was on its way is answered");
+        served.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_http1_connection_ends_with_an_answer() {
+        let (mut client, theirs) = duplex(64 * 1024);
+        let served = tokio::spawn(serve_http1(theirs, app(), Departure::default()));
+        let begin = Instant::now();
+        while !ask(&mut client).await.contains("connection: close") {
+            sleep(HTTP1_IDLE / 2).await;
+        }
+        assert!(begin.elapsed() >= AGE && begin.elapsed() < AGE + HTTP1_IDLE);
+        served.await.unwrap();
     }
 }

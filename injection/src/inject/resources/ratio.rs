@@ -39,16 +39,20 @@ impl<'a> Ratio<'a> {
 
     /// The least request that goes with `limit`.
     pub(super) fn least_request(&self, limit: &Quantity) -> u128 {
-        let limits = self.totals.limits.with(limit.thousandths()).saturating_mul(1000);
-        let request = limits.div_ceil(self.most.thousandths().max(1));
-        request.saturating_add(self.doubt()).saturating_sub(self.totals.requests.beside)
+        let Totals { requests, limits } = &self.totals;
+        let limits = limits.with(limit.thousandths());
+        let exact =
+            limits.saturating_mul(1000).div_ceil(self.most.thousandths().max(1)).saturating_sub(requests.beside);
+        // Rounding may let exactly the ratio appear as more.
+        exact.saturating_add(u128::from(!self.allows(limits, requests.with(exact))))
     }
 
     /// The most limit that goes with `request`.
     pub(super) fn most_limit(&self, request: &Quantity) -> u128 {
-        let requests = self.totals.requests.with(request.thousandths());
-        let limit = requests.saturating_mul(self.most.thousandths()) / 1000;
-        limit.saturating_sub(self.doubt()).saturating_sub(self.totals.limits.beside)
+        let Totals { requests, limits } = &self.totals;
+        let requests = requests.with(request.thousandths());
+        let exact = (requests.saturating_mul(self.most.thousandths()) / 1000).saturating_sub(limits.beside);
+        exact.saturating_sub(u128::from(!self.allows(limits.with(exact), requests)))
     }
 
     /// Why this request and this limit are too far apart, and nearer ones are out of `bounds`.
@@ -68,10 +72,5 @@ impl<'a> Ratio<'a> {
         Problem::new(place("limits", resource.as_str()), reason)
             .with_value(limit.as_str())
             .with_remedy(remedy(&origins))
-    }
-
-    /// Where the ratio is no whole number, rounding may let exactly that ratio appear as more.
-    fn doubt(&self) -> u128 {
-        u128::from(!self.most.thousandths().is_multiple_of(1000))
     }
 }
