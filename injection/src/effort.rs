@@ -25,8 +25,8 @@ impl Effort {
     }
 
     /// How many steps are left.
-    #[must_use]
-    pub const fn left(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) const fn left(&self) -> usize {
         self.left
     }
 

@@ -219,6 +219,48 @@ fn settings() -> impl Strategy<Value = Settings> {
     })
 }
 
+/// A Pod with a bound Secret in one container of these resources.
+fn pod_with(own: &Value) -> Value {
+    let mut app = container("app", own);
+    app["volumeMounts"] = json!([{"name": "creds", "mountPath": "/etc/creds"}]);
+    json!({
+        "metadata": {"name": "web", "annotations": {"secret.alcove.dev/db-creds": "vault:kv/app/db"}},
+        "spec": {
+            "serviceAccountName": "web",
+            "containers": [app],
+            "volumes": [{"name": "creds", "secret": {"secretName": "db-creds"}}],
+        },
+    })
+}
+
+#[test]
+fn what_is_demanded_of_a_guaranteed_pod_is_stated_as_request_and_limit_where_the_administrator_states_neither() {
+    let amounts = json!({"cpu": "1", "memory": "1Gi"});
+    let pod = pod_with(&json!({"requests": amounts, "limits": amounts}));
+    let settings = cluster::settings(&json!({"resources": "{}"}));
+    for (demand, amount) in [("min", "1m"), ("max", "2"), ("maxLimitRequestRatio", "1")] {
+        let range = json!({"spec": {"limits": [{"type": "Container", demand: {"cpu": amount}}]}});
+        let Decision::Inject(plan) = decision(&pod, &catalog(&range), &settings) else { panic!("{demand} is refused") };
+        let after = patched(&pod, &plan.patch);
+        assert_eq!(complaints(&range, &after), [""; 0], "{demand}");
+        let resources = &after["spec"]["initContainers"][0]["resources"];
+        assert_eq!(resources["requests"], resources["limits"], "{demand}: it is no longer Guaranteed");
+    }
+}
+
+#[test]
+fn a_request_that_would_be_raised_in_vain_does_not_keep_the_limit_up() {
+    let mut pod = pod_with(&json!({"requests": {"memory": "1000000"}, "limits": {"memory": "70Mi"}}));
+    // It asks for most while it runs alone, whatever the sidecar asks for later.
+    let alone = json!({"requests": {"memory": "70Mi"}, "limits": {"memory": "70Mi"}});
+    pod["spec"]["initContainers"] = json!([container("init-0", &alone)]);
+    pod["metadata"]["annotations"]["alcove.dev/after"] = "init-0".into();
+    let range = json!({"spec": {"limits": [{"type": "Pod", "maxLimitRequestRatio": {"memory": "1500m"}}]}});
+    let decision = decision(&pod, &catalog(&range), &cluster::settings(&Value::Null));
+    let Decision::Inject(plan) = decision else { panic!("{decision:?}") };
+    assert_eq!(complaints(&range, &patched(&pod, &plan.patch)), [""; 0]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, max_global_rejects: 100_000, ..ProptestConfig::default() })]
 

@@ -39,7 +39,7 @@ async fn no_review_fails_while_replicas_are_replaced_under_load() {
     let (answered, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let clients: Vec<_> = (0..CLIENTS)
         .map(|number| {
-            // Half of them as API servers, which keep one HTTP/2 connection; half with HTTP/1.
+            // Half of them over HTTP/1.1, as API servers do; half over HTTP/2.
             let builder = if number % 2 == 0 { stage.client() } else { stage.client().http1_only() };
             let client = builder.build().unwrap();
             let (endpoint, answered, done) = (Arc::clone(&endpoint), Arc::clone(&answered), Arc::clone(&done));

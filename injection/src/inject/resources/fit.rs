@@ -72,8 +72,11 @@ impl Bounds<'_> {
     /// With amounts where a container that is silent about them is refused.
     fn completed(&self, resource: Resource, Amounts { request, limit }: Amounts) -> Amounts {
         let usual = ResourceSettings::default().defaults;
-        let request = request.or_else(|| resource.of(&usual.requests).filter(|_| self.request.is_demanded).cloned());
-        let limit = limit.or_else(|| resource.of(&usual.limits).filter(|_| self.limit.is_demanded).cloned());
+        // Where both are one amount, whoever demands one of them demands both.
+        let is_demanded = |bound: bool| bound || (self.tied && (self.request.is_demanded || self.limit.is_demanded));
+        let (of_request, of_limit) = (is_demanded(self.request.is_demanded), is_demanded(self.limit.is_demanded));
+        let request = request.or_else(|| resource.of(&usual.requests).filter(|_| of_request).cloned());
+        let limit = limit.or_else(|| resource.of(&usual.limits).filter(|_| of_limit).cloned());
         Amounts { request, limit }
     }
 
@@ -98,19 +101,29 @@ impl Bounds<'_> {
             return Ok(());
         }
         let most = self.request.most.as_ref().map_or(&*limit, |most| (&most.amount).min(limit));
-        let raised = resource.at_least(ratio.least_request(limit), most);
-        if raised > *request {
+        let raised = resource.at_least(ratio.least_request(limit), most).max(request.clone());
+        if ratio.holds(&raised, limit) {
             *request = raised;
-        }
-        if ratio.holds(request, limit) {
             return Ok(());
         }
-        let least = self.limit.least.as_ref().map_or(&*request, |least| (&least.amount).max(request));
-        let lowered = resource.at_most_above(ratio.most_limit(request), least);
-        if lowered < *limit {
-            *limit = lowered;
+        // A request that is raised in vain, as an init container asks for more at another time, would only keep the limit up.
+        let lowest = self.limit.least.as_ref().map_or_else(|| request.clone(), |least| least.amount.clone());
+        let lowest =
+            self.request.least.iter().fold(lowest.min(request.clone()), |low, least| low.max(least.amount.clone()));
+        for tried in [raised, request.clone(), lowest] {
+            let lowered = self.lowered(resource, ratio, &tried, limit);
+            if ratio.holds(&tried, &lowered) {
+                (*request, *limit) = (tried, lowered);
+                return Ok(());
+            }
         }
-        if ratio.holds(request, limit) { Ok(()) } else { Err(ratio.problem(resource, request, limit, self)) }
+        Err(ratio.problem(resource, request, limit, self))
+    }
+
+    /// The limit that goes with `request`, if it may be as low.
+    fn lowered(&self, resource: Resource, ratio: &Ratio<'_>, request: &Quantity, limit: &Quantity) -> Quantity {
+        let least = self.limit.least.as_ref().map_or(request, |least| (&least.amount).max(request));
+        resource.at_most_above(ratio.most_limit(request), least).min(limit.clone())
     }
 }
 
