@@ -20,6 +20,7 @@ use crate::inject::{self, Injection, restore};
 use crate::kubernetes;
 use crate::places::mentions;
 use crate::pod::Pod;
+use crate::policy::Judgement;
 use crate::requests::{Denied, Grant, Requests};
 use crate::settings::Settings;
 use alcove_contract::Problems;
@@ -37,6 +38,9 @@ pub struct Context<'a> {
     pub catalog: &'a Catalog,
     /// What the administrator decided.
     pub settings: &'a Settings,
+    /// The most steps that policies may take: [`MOST_STEPS`](crate::effort::MOST_STEPS), or fewer for a first try, after
+    /// which a refusal may say that they [did not suffice](Refusal::is_exhausted).
+    pub most_steps: usize,
 }
 
 /// What becomes of a Pod.
@@ -117,6 +121,14 @@ pub struct Refusal {
     pub denied: Vec<Denied>,
     /// Whether something was looked up and not found, so that a fresh look at the cluster may change the answer.
     pub absent: bool,
+}
+
+impl Refusal {
+    /// Whether policies took all the steps there were, so that more of them may change the answer.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.denied.iter().any(|denied| matches!(denied.judgement, Judgement::Exhausted { .. }))
+    }
 }
 
 /// The kind of a refusal.

@@ -18,10 +18,10 @@ pub struct Effort {
 pub struct Exhausted;
 
 impl Effort {
-    /// That of a whole review.
+    /// That of a review that may take this many steps.
     #[must_use]
-    pub const fn of_a_review() -> Self {
-        Self { left: MOST_STEPS }
+    pub const fn of(steps: usize) -> Self {
+        Self { left: steps }
     }
 
     /// How many steps are left.

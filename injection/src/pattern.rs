@@ -165,7 +165,7 @@ mod tests {
     }
 
     fn matches(pattern: &Pattern, text: &str) -> bool {
-        pattern.matches(text, &mut Effort::of_a_review()).unwrap()
+        pattern.matches(text, &mut Effort::of(crate::effort::MOST_STEPS)).unwrap()
     }
 
     #[test]
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn what_a_match_takes_is_taken_from_the_effort_and_none_is_made_without() {
-        let mut effort = Effort::of_a_review();
+        let mut effort = Effort::of(crate::effort::MOST_STEPS);
         assert_eq!(key("*a*c*").matches(&"a".repeat(100), &mut effort), Ok(false));
         let spent = crate::effort::MOST_STEPS - effort.left();
         assert!((100..=500).contains(&spent), "{spent}");

@@ -79,7 +79,7 @@ impl Requests {
         for mention in mentions {
             places.entry(mention.secret).or_insert(mention);
         }
-        let mut effort = Effort::of_a_review();
+        let mut effort = Effort::of(context.most_steps);
         for (name, secret) in bound.iter() {
             requests.secrets.push(configuration(name, secret));
             findings.refuse(RefusalReason::Malformed, stores.without_property(secret));

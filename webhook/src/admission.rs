@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use alcove_injection::decision::Context;
+use alcove_injection::effort::MOST_STEPS;
 use alcove_injection::settings::Settings;
 use arc_swap::ArcSwap;
 use tokio::task::spawn_blocking;
@@ -20,6 +21,12 @@ mod record;
 use judgement::Judgement;
 use question::Question;
 pub use record::Record;
+
+/// How many bytes a review may have to be judged on the thread that serves: handing it to another costs more than judging the
+/// Pods of most people.
+const LARGEST_AT_ONCE: usize = 64 * 1024;
+/// How many steps policies may take there, some milliseconds; a review that needs more is begun anew on another thread.
+const MOST_STEPS_AT_ONCE: usize = 500_000;
 
 /// Answers reviews from what is known.
 #[derive(Debug)]
@@ -63,17 +70,25 @@ impl Admission {
         }
     }
 
-    /// Judges by what is known now, and beside the threads that serve: those would stand still for as long as a large Pod
-    /// takes. Nothing is locked meanwhile, as [`View`] says.
+    /// Judges by what is known now. What may take long is judged beside the threads that serve: those would stand still
+    /// meanwhile. Nothing is locked, as [`View`] says.
     async fn judge<Turn>(&self, question: &Arc<Question>, turn: Turn) -> Judgement
     where
         Turn: Send + 'static,
     {
-        let (question, settings) = (Arc::clone(question), self.settings.load_full());
+        let settings = self.settings.load_full();
         let catalog = Arc::clone(self.objects.read().unwrap_or_else(PoisonError::into_inner).catalog());
+        if question.size <= LARGEST_AT_ONCE {
+            let context = Context { catalog: &catalog, settings: &settings, most_steps: MOST_STEPS_AT_ONCE };
+            let judgement = Judgement::of(question, &context);
+            if !judgement.is_exhausted() {
+                return judgement;
+            }
+        }
+        let question = Arc::clone(question);
         let judged = spawn_blocking(move || {
             let _turn = turn;
-            Judgement::of(&question, &Context { catalog: &catalog, settings: &settings })
+            Judgement::of(&question, &Context { catalog: &catalog, settings: &settings, most_steps: MOST_STEPS })
         });
         judged.await.unwrap_or_else(|error| Judgement::broken(&error))
     }

@@ -32,6 +32,8 @@ pub struct Review {
     pub object: Option<Value>,
     /// The object as it is; absent on CREATE.
     pub old_object: Option<Value>,
+    /// How many bytes the question takes.
+    pub size: usize,
 }
 
 /// What is done to an object.
@@ -131,10 +133,10 @@ impl Review {
             "" => return Err(Malformed::NoRequest),
             uid => uid.to_owned(),
         };
-        Self::from_request(&uid, &mut request).map_err(|what| Malformed::Incomplete { uid, what })
+        Self::from_request(&uid, &mut request, bytes.len()).map_err(|what| Malformed::Incomplete { uid, what })
     }
 
-    fn from_request(uid: &str, request: &mut Map<String, Value>) -> Result<Self, Missing> {
+    fn from_request(uid: &str, request: &mut Map<String, Value>, size: usize) -> Result<Self, Missing> {
         let operation = operation(request)?;
         let target = target(request)?;
         let review = Self {
@@ -144,6 +146,7 @@ impl Review {
             namespace: text(request, "namespace").to_owned(),
             object: object(request, "object"),
             old_object: object(request, "oldObject"),
+            size,
         };
         review.complete()
     }

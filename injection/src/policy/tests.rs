@@ -16,7 +16,7 @@ fn settings() -> Settings {
 
 /// What is said to one request, in a review of its own.
 fn judge(catalog: &Catalog, settings: &Settings, request: &Request<'_>) -> Judgement {
-    super::judge(catalog, settings, request, &mut Effort::of_a_review())
+    super::judge(catalog, settings, request, &mut Effort::of(crate::effort::MOST_STEPS))
 }
 
 const REQUEST: Request<'_> = Request {

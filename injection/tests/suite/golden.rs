@@ -15,6 +15,7 @@
 //! `UPDATE=1 cargo test -p alcove-injection` writes what is expected anew: read the difference before you commit it.
 
 use crate::cluster;
+use alcove_injection::effort::MOST_STEPS;
 use alcove_injection::{Catalog, Context, Decision, Plan, Pod, Reason, Settings, Verdict, decide, validate};
 use serde_json::Value;
 use std::fs;
@@ -161,12 +162,16 @@ impl Case {
     }
 
     fn decide(&self, document: &Value) -> Decision {
-        decide(&pod(document), &Context { catalog: &self.catalog, settings: &self.settings })
+        decide(&pod(document), &Context { catalog: &self.catalog, settings: &self.settings, most_steps: MOST_STEPS })
     }
 
     fn validate(&self, old: Option<&Value>, new: &Value) -> Verdict {
         let old = old.map(pod);
-        validate(old.as_ref(), &pod(new), &Context { catalog: &self.catalog, settings: &self.settings })
+        validate(
+            old.as_ref(),
+            &pod(new),
+            &Context { catalog: &self.catalog, settings: &self.settings, most_steps: MOST_STEPS },
+        )
     }
 
     fn warned(&mut self, warnings: &[String]) {

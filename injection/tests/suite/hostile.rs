@@ -4,6 +4,7 @@
 //! answer, or in a test that does not end.
 
 use crate::cluster;
+use alcove_injection::effort::MOST_STEPS;
 use alcove_injection::{Catalog, Context, Decision, Pod, decide, validate};
 use serde_json::{Value, json};
 
@@ -13,7 +14,7 @@ fn decided(document: &Value) -> Decision {
     let mut catalog = Catalog::default();
     cluster::apply(&mut catalog, include_str!("../cases/base.yaml"));
     let settings = cluster::settings(&Value::Null);
-    let context = Context { catalog: &catalog, settings: &settings };
+    let context = Context { catalog: &catalog, settings: &settings, most_steps: MOST_STEPS };
     let pod = Pod::new(document.clone(), "t").unwrap();
     drop(validate(None, &pod, &context));
     drop(validate(Some(&pod), &pod, &context));

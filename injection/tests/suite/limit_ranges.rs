@@ -2,6 +2,7 @@
 
 use crate::cluster;
 use alcove_injection::catalog::LimitRange;
+use alcove_injection::effort::MOST_STEPS;
 use alcove_injection::{Catalog, Context, Decision, Pod, Settings, decide};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -203,7 +204,7 @@ fn catalog(range: &Value) -> Catalog {
 }
 
 fn decision(document: &Value, catalog: &Catalog, settings: &Settings) -> Decision {
-    decide(&Pod::new(document.clone(), "t").unwrap(), &Context { catalog, settings })
+    decide(&Pod::new(document.clone(), "t").unwrap(), &Context { catalog, settings, most_steps: MOST_STEPS })
 }
 
 fn patched(document: &Value, patch: &json_patch::Patch) -> Value {

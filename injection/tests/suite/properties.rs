@@ -1,6 +1,7 @@
 //! What holds for every Pod, whatever stands in it.
 
 use crate::cluster;
+use alcove_injection::effort::MOST_STEPS;
 use alcove_injection::{Catalog, Context, Decision, Pod, Settings, Verdict, decide, validate};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -20,7 +21,7 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| cluster::settings(&Value:
 const KEYS: [&str; 3] = ["password", "username", "tls.key"];
 
 fn context() -> Context<'static> {
-    Context { catalog: &CATALOG, settings: &SETTINGS }
+    Context { catalog: &CATALOG, settings: &SETTINGS, most_steps: MOST_STEPS }
 }
 
 fn pod(document: &Value) -> Pod {

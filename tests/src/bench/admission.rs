@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::fixtures::{self, Scope};
 use super::histogram::Histogram;
-use super::load::{self, Outcome};
+use super::load::{self, Outcome, Question};
 use super::server::{self, Place, Server};
 use super::table::Table;
 use super::usage;
@@ -36,15 +36,17 @@ async fn latency(program: &Path, duration: Duration, table: &mut Table) -> Resul
     let review = fixtures::review(CONTAINERS);
     for connections in [1, 16] {
         let before = Histogram::read(&metrics).await?;
-        let outcome = load::apply(&server, &review, connections, duration).await?;
+        let outcome = load::apply(&server, Question::Review(&review), connections, duration).await?;
         let inside = Histogram::read(&metrics).await?.since(&before);
         table.row(format!("admission, containers: {CONTAINERS}, connections: {connections}"), outcome.summary(), "");
         let inside = inside.at_most(990).map_or_else(|| "nothing counted".to_owned(), |limit| format!("≤ {limit} ms"));
         let target = if connections == 16 { "< 2 ms" } else { "" };
         table.row(format!("… p99 inside the webhook, connections: {connections}"), inside, target);
     }
+    let nothing = load::apply(&server, Question::Health, 16, duration).await?;
+    table.row("… TLS and HTTP alone (GET /healthz), connections: 16", nothing.summary(), "");
     for containers in [1, 10, 100] {
-        let outcome = load::apply(&server, &fixtures::review(containers), 1, duration).await?;
+        let outcome = load::apply(&server, Question::Review(&fixtures::review(containers)), 1, duration).await?;
         table.row(format!("admission, containers: {containers}, connections: 1"), outcome.summary(), "linear");
     }
     stage.done();
@@ -55,7 +57,7 @@ async fn beside(program: &Path, duration: Duration, (scope, count): (Scope, usiz
     let what = format!("{count} {} policies and bindings", scope.adjective());
     let stage = Stage::begin(format!("admission beside {what}"));
     let (server, _metrics) = start(program, scope, count).await?;
-    let outcome = load::apply(&server, &fixtures::review(CONTAINERS), 1, duration).await?;
+    let outcome = load::apply(&server, Question::Review(&fixtures::review(CONTAINERS)), 1, duration).await?;
     let private = usage::private_memory(server.process())?;
     let result = format!("{}; {}", outcome.summary(), usage::mebibytes(private));
     table.row(format!("admission beside {what}"), result, "time constant, memory linear");
@@ -66,7 +68,7 @@ async fn beside(program: &Path, duration: Duration, (scope, count): (Scope, usiz
 /// One load for a comparison: what it found, and the most private memory meanwhile.
 pub(super) async fn under_load(server: &Server, duration: Duration) -> Result<(Outcome, u64)> {
     let review = fixtures::review(CONTAINERS);
-    usage::peak(server.process(), load::apply(server, &review, 16, duration)).await
+    usage::peak(server.process(), load::apply(server, Question::Review(&review), 16, duration)).await
 }
 
 /// Our webhook beside a few objects.

@@ -9,8 +9,14 @@ use reqwest::Client;
 use super::server::Server;
 use super::usage;
 
-/// Where both webhooks answer.
-const PATH: &str = "/mutate";
+/// What is asked over and over.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Question<'a> {
+    /// An AdmissionReview, which both webhooks answer with a patch.
+    Review(&'a str),
+    /// Whether the server lives, which costs it TLS and HTTP and nothing else.
+    Health,
+}
 
 /// What a load found.
 #[derive(Debug)]
@@ -54,34 +60,45 @@ impl Outcome {
     }
 }
 
-/// Posts `review` over `connections` connections for `duration`, on each without a pause.
-pub(super) async fn apply(server: &Server, review: &str, connections: usize, duration: Duration) -> Result<Outcome> {
-    let url = server.url(PATH);
+/// Asks `question` over `connections` connections for `duration`, on each without a pause.
+pub(super) async fn apply(
+    server: &Server,
+    question: Question<'_>,
+    connections: usize,
+    duration: Duration,
+) -> Result<Outcome> {
     let clients = (0..connections).map(|_| server.connection()).collect::<Result<Vec<_>>>()?;
     // Connecting is not what is measured.
-    try_join_all(clients.iter().map(|client| ask(client, &url, review))).await?;
+    try_join_all(clients.iter().map(|client| ask(client, server, question))).await?;
     let (began, before) = (Instant::now(), usage::processor_time(server.process())?);
-    let times = try_join_all(clients.iter().map(|client| repeat(client, &url, review, began + duration))).await?;
+    let times = try_join_all(clients.iter().map(|client| repeat(client, server, question, began + duration))).await?;
     let (took, after) = (began.elapsed(), usage::processor_time(server.process())?);
     let mut times: Vec<Duration> = times.into_iter().flatten().collect();
     times.sort_unstable();
     Ok(Outcome { took, times, processor: after.saturating_sub(before) })
 }
 
-async fn repeat(client: &Client, url: &str, review: &str, end: Instant) -> Result<Vec<Duration>> {
+async fn repeat(client: &Client, server: &Server, question: Question<'_>, end: Instant) -> Result<Vec<Duration>> {
     let mut times = Vec::new();
     while Instant::now() < end {
-        times.push(ask(client, url, review).await?);
+        times.push(ask(client, server, question).await?);
     }
     Ok(times)
 }
 
-async fn ask(client: &Client, url: &str, review: &str) -> Result<Duration> {
+async fn ask(client: &Client, server: &Server, question: Question<'_>) -> Result<Duration> {
+    let (url, expected) = match question {
+        Question::Review(_) => (server.url("/mutate"), "\"patch\""),
+        Question::Health => (server.url("/healthz"), "ok"),
+    };
     let began = Instant::now();
-    let request = client.post(url).header("Content-Type", "application/json").body(review.to_owned());
+    let request = match question {
+        Question::Review(review) => client.post(&url).header("Content-Type", "application/json").body(review.to_owned()),
+        Question::Health => client.get(&url),
+    };
     let answer = request.send().await.context("asking the webhook")?;
     let (status, text) = (answer.status(), answer.text().await?);
     let took = began.elapsed();
-    ensure!(status.is_success() && text.contains("\"patch\""), "{url} answered {status}: {text}");
+    ensure!(status.is_success() && text.contains(expected), "{url} answered {status}: {text}");
     Ok(took)
 }

@@ -62,6 +62,11 @@ impl Judgement {
         self.absent || matches!(self.decision, Decided::Deny(_))
     }
 
+    /// Whether it was given up, because policies took more steps than it had.
+    pub(super) fn is_exhausted(&self) -> bool {
+        matches!(&self.decision, Decided::Deny(refusal) if refusal.is_exhausted())
+    }
+
     /// The same, unless it allows something although not everything was known: what is missing might forbid it.
     pub(super) fn or_unavailable(self) -> Self {
         match self.decision {

@@ -13,6 +13,8 @@ pub(super) struct Question {
     /// The Pod as it would be.
     pub pod: Pod,
     pub about: About,
+    /// How many bytes it takes.
+    pub size: usize,
 }
 
 /// What is asked about the Pod.
@@ -29,7 +31,7 @@ pub(super) enum About {
 impl Question {
     /// Takes a review apart, or answers it at once where nothing is to be judged.
     pub(super) fn of(webhook: Webhook, review: Review) -> Result<Self, Box<(Answer, Record)>> {
-        let Review { uid, operation, target, namespace, object, old_object } = review;
+        let Review { uid, operation, target, namespace, object, old_object, size } = review;
         let pod = |document| Pod::new(document, &namespace).map_err(|problem| refused(&uid, problem.to_string()));
         let (document, old) = match (webhook, target, operation, object, old_object) {
             (_, Target::Pod, Operation::Create, Some(new), _) => (new, None),
@@ -45,7 +47,7 @@ impl Question {
             (Webhook::Validating, Some(old)) => About::Change(pod(old)?),
         };
         let pod = pod(document)?;
-        Ok(Self { uid, pod, about })
+        Ok(Self { uid, pod, about, size })
     }
 
     pub(super) fn namespace(&self) -> &str {

@@ -145,6 +145,31 @@ async fn a_policy_that_is_gone_grants_nothing_once_somebody_looks() {
     assert!(response["status"]["message"].as_str().unwrap().contains("no policy"), "{response}");
 }
 
+#[tokio::test]
+async fn policies_that_take_long_are_looked_through_to_their_end() {
+    let server = ApiServer::prompt();
+    apply(&server);
+    let keys: Vec<String> = (0..64).map(|number| format!("kv/{}*{number}*", "*a".repeat(8))).collect();
+    let rule = json!({"store": {"kind": "ExternalStore", "name": "vault"}, "keys": keys, "secrets": ["*"]});
+    let policy = json!({
+        "apiVersion": "alcove.dev/v1alpha1",
+        "kind": "SecretPolicy",
+        "metadata": {"name": "intricate", "namespace": "shop", "resourceVersion": "9"},
+        "spec": {"serviceAccounts": ["web"], "deny": vec![rule; 8]},
+    });
+    server.put("/apis/alcove.dev/v1alpha1/namespaces/shop/secretpolicies", policy);
+    let pod = json!({"secret.alcove.dev/db-creds": format!("vault:kv/{}", "a".repeat(2000))});
+    let admission = admission(&server);
+    let first = answer(&admission, pod.clone()).await;
+    assert_eq!(first["allowed"], true, "{first}");
+    // By now everything is known, so this one is judged once on the thread that serves, and given up there.
+    let (settings, catalog) = (admission.settings.load(), Arc::clone(admission.objects.read().unwrap().catalog()));
+    let context = Context { catalog: &catalog, settings: &settings, most_steps: MOST_STEPS_AT_ONCE };
+    let question = Question::of(Webhook::Mutating, creation(&pod)).unwrap_or_else(|_| panic!("nothing is asked"));
+    assert!(Judgement::of(&question, &context).is_exhausted(), "these policies take too little to show anything");
+    assert_eq!(answer(&admission, pod).await, first);
+}
+
 #[test]
 fn a_review_that_nobody_waits_for_keeps_its_turn_until_it_is_judged() {
     let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
@@ -153,7 +178,8 @@ fn a_review_that_nobody_waits_for_keeps_its_turn_until_it_is_judged() {
         let before = spawn_blocking(move || released.recv());
         let turn = Arc::new(());
         let admission = Admission::from_files(View::default(), Settings::new("sidecar", KubernetesVersion::new(1, 37)));
-        let abandoned = admission.review(Webhook::Mutating, creation(&json!({})), Arc::clone(&turn)).now_or_never();
+        let large = creation(&json!({"example.com/notes": "x".repeat(LARGEST_AT_ONCE)}));
+        let abandoned = admission.review(Webhook::Mutating, large, Arc::clone(&turn)).now_or_never();
         assert!(abandoned.is_none(), "it was answered although nothing can be judged yet");
         assert_eq!(Arc::strong_count(&turn), 2, "the turn is given away although the review is still to be judged");
         drop(release);

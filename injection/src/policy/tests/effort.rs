@@ -47,7 +47,7 @@ proptest! {
             let make = if *is_cluster { cluster } else { own };
             make(&format!("p{number}"), &["*"], allow, deny)
         });
-        let (catalog, settings, mut effort) = (Catalog::of(objects), settings(), Effort::of_a_review());
+        let (catalog, settings, mut effort) = (Catalog::of(objects), settings(), Effort::of(MOST_STEPS));
         for number in 0..KEYS {
             let key = format!("kv/production/of-a-team-with-a-long-name-{number}/database");
             let request = Request { key: &key, ..REQUEST };
@@ -85,7 +85,9 @@ fn hostile_policies_are_given_up_and_their_kind_and_namespace_are_named() {
     let catalog = hostile(40, [policy("ClusterExternalStore", "vault", store)]);
     let settings = settings();
     let pod = Pod::new(pod("secret.alcove.dev/db-creds"), "app").unwrap();
-    let Decision::Deny(refusal) = decide(&pod, &Context { catalog: &catalog, settings: &settings }) else {
+    let Decision::Deny(refusal) =
+        decide(&pod, &Context { catalog: &catalog, settings: &settings, most_steps: MOST_STEPS })
+    else {
         panic!("it is let in")
     };
     let text = refusal.to_string();
@@ -109,7 +111,7 @@ fn policies_that_cannot_be_read_cost_too() {
 #[test]
 fn without_effort_nothing_is_granted_and_nothing_is_looked_at() {
     let catalog = Catalog::of([own("p", &["*"], json!([vault(&["**"])]), json!([]))]);
-    let mut effort = Effort::of_a_review();
+    let mut effort = Effort::of(MOST_STEPS);
     effort.spend(MOST_STEPS).unwrap();
     let judgement = super::super::judge(&catalog, &settings(), &REQUEST, &mut effort);
     assert_eq!(words(&judgement), "exhausted at SecretPolicy app/p");
