@@ -6,7 +6,7 @@ mod resources;
 use crate::binding::Binding;
 use crate::configuration::LogLevel;
 use crate::name::{LabelName, SecretName};
-use crate::{Problem, Problems, spelling};
+use crate::{Problem, Problems, layout, spelling};
 use std::collections::BTreeMap;
 
 pub use page::reference_page;
@@ -100,7 +100,12 @@ const TABLE: &[Annotation] = &[
         default: "the sidecar is first",
         meaning: "the sidecar comes right after this init container, such as a service mesh's",
         apply: |annotations, text| {
-            annotations.after = Some(text.parse()?);
+            let name: LabelName = text.parse()?;
+            if name.as_str() == layout::CONTAINER {
+                let remedy = "name the init container that must come before it, or leave the annotation away";
+                return Err(Problem::new("", "is the sidecar itself").with_value(text).with_remedy(remedy).into());
+            }
+            annotations.after = Some(name);
             Ok(())
         },
     },
@@ -275,6 +280,14 @@ mod tests {
         ] {
             assert!(problems.contains(expected), "{expected}\nis not in\n{problems}");
         }
+    }
+
+    #[test]
+    fn the_sidecar_cannot_come_after_itself() {
+        let problems = PodAnnotations::parse([(AFTER, layout::CONTAINER)]).unwrap_err().to_string();
+        let expected = "metadata.annotations[alcove.dev/after]: \"alcove-sidecar\" is the sidecar itself; name the init container \
+                        that must come before it, or leave the annotation away";
+        assert_eq!(problems, expected);
     }
 
     #[test]

@@ -99,6 +99,19 @@ impl SecretType {
         matches!(self, Self::Opaque)
     }
 
+    /// The keys without which the API server accepts no Secret of this type: of each group, one must be there.
+    #[must_use]
+    pub const fn required_keys(&self) -> &'static [&'static [&'static str]] {
+        match self {
+            Self::Opaque | Self::Custom(_) => &[],
+            Self::DockerCfg => &[&[".dockercfg"]],
+            Self::DockerConfigJson => &[&[".dockerconfigjson"]],
+            Self::BasicAuth => &[&["username", "password"]],
+            Self::SshAuth => &[&["ssh-privatekey"]],
+            Self::Tls => &[&["tls.crt"], &["tls.key"]],
+        }
+    }
+
     /// The mode of files for which neither binding nor Pod says anything, where the type has one of its own.
     #[must_use]
     pub const fn default_mode(&self) -> Option<Mode> {
@@ -132,7 +145,7 @@ impl TryFrom<String> for SecretType {
                 "cannot be delivered: the control plane reads bootstrap tokens from real Secrets",
                 "create the Secret in kube-system",
             ),
-            _ if text.len() <= 253 => Ok(Self::Custom(text)),
+            _ if text.chars().count() <= 253 => Ok(Self::Custom(text)),
             _ => refused("is longer than 253 characters", "shorten it"),
         }
     }

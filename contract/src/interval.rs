@@ -126,7 +126,28 @@ impl JsonSchema for RefreshInterval {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "minLength": 1, "maxLength": 32})
+        // Each unit once, the longest first, and a fraction in the last one alone.
+        let units = "^(0|([0-9]{1,3}d)?(([0-9]{1,4}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?([0-9]{1,11}ms)?|\
+                     [0-9]{1,4}[.][0-9]{1,9}h|([0-9]{1,4}h)?[0-9]{1,6}[.][0-9]{1,9}m|\
+                     ([0-9]{1,4}h)?([0-9]{1,6}m)?[0-9]{1,8}[.][0-9]{1,9}s))$";
+        let bounds = "self in ['0', '0d', '366d'] || !self.matches('^([0-9]+d)?([0-9]+([.][0-9]+)?(h|m|s|ms))*$') || \
+                      (self.contains('d') ? int(self.substring(0, self.indexOf('d'))) > 0 && \
+                      int(self.substring(0, self.indexOf('d'))) * 86400 + \
+                      duration('0s' + self.substring(self.indexOf('d') + 1)).getSeconds() < 31622400 : \
+                      duration(self) == duration('0s') || \
+                      (duration(self) >= duration('1s') && duration(self) <= duration('8784h')))";
+        json_schema!({
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 32,
+            "x-kubernetes-validations": [
+                {
+                    "rule": format!("self.matches('{units}')"),
+                    "message": "is not an interval: write a number and a unit, as in 30s, 5m, 1.5h or 1d, or 0s to read once",
+                },
+                {"rule": bounds, "message": "must be from 1s to 366d, or 0s to read once and never again"},
+            ],
+        })
     }
 }
 

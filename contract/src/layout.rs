@@ -6,6 +6,9 @@
 /// The name of the injected container.
 pub const CONTAINER: &str = "alcove-sidecar";
 
+/// Below this directory of the sidecar stands whatever is mounted in it for its work.
+pub const ROOT: &str = "/alcove";
+
 /// What every volume that Alcove adds begins with; a Pod may not bring such a volume itself.
 pub const VOLUME_PREFIX: &str = "alcove-";
 

@@ -91,7 +91,7 @@ name! {
 name! {
     /// A key of a Secret, which is the name of its file: letters, digits, `-`, `_` and `.`, at most 253 characters,
     /// neither `.` nor beginning with `..`.
-    FileName, file_name, "^[-._a-zA-Z0-9]+$", 253
+    FileName, file_name, "^\\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$", 253
 }
 
 const SUBDOMAIN: &str = "must be a lowercase RFC 1123 subdomain: lower case letters, digits, '-' and '.', beginning and \

@@ -64,7 +64,7 @@ impl FromStr for Property {
 }
 
 impl Reference {
-    /// The longest reference, in bytes.
+    /// The longest reference, in characters: schemas count those, not bytes.
     pub const LONGEST: usize = 2048;
 }
 
@@ -73,8 +73,8 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self, Problems> {
         let about = |problem: Problem| problem.with_value(text);
-        if text.len() > Self::LONGEST {
-            return Err(Problem::new("", format!("is longer than {} bytes", Self::LONGEST)).into());
+        if text.chars().count() > Self::LONGEST {
+            return Err(Problem::new("", format!("is longer than {} characters", Self::LONGEST)).into());
         }
         let Some((store, rest)) = text.split_once(':') else {
             let remedy = "write <store>:<key>, for example vault:kv/app/db#password";
@@ -218,7 +218,26 @@ impl JsonSchema for Reference {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "minLength": 3, "maxLength": Self::LONGEST, "pattern": "^[^:]+:.+$"})
+        // What only decoding shows stays with the parser: text that is not UTF-8, and an option that is given twice.
+        let (label, option) = ("[a-z0-9]([-a-z0-9]*[a-z0-9])?", "[^=&#]+=[^&#]*");
+        let pattern = format!("^{label}([.]{label})*:[^?#]+([?]{option}(&{option})*)?(#.+)?$");
+        json_schema!({
+            "type": "string",
+            "minLength": 3,
+            "maxLength": Self::LONGEST,
+            "pattern": pattern,
+            "x-kubernetes-validations": [
+                {
+                    "rule": "!self.matches('%($|.$|[^2-9A-Fa-f]|.[^0-9A-Fa-f])')",
+                    "message": "has a '%' that escapes no character: write a literal one as %25",
+                },
+                {
+                    "rule": "!self.matches('[\\\\x00-\\\\x1f\\\\x7f-\\\\x9f]')",
+                    "message": "contains a control character",
+                },
+                {"rule": "self.indexOf(':') <= 253", "message": "names a store with more than 253 characters"},
+            ],
+        })
     }
 }
 

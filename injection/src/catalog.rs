@@ -10,11 +10,14 @@ mod selection;
 use crate::policy::Policy;
 use alcove_contract::binding::Binding;
 use alcove_contract::name::StoreName;
+use alcove_contract::provider::KeySpace;
 use alcove_contract::{Problem, Problems, nearest};
 use alcove_resources::policy::StoreKind;
 use alcove_resources::store::Provider;
 use alcove_resources::{Kind, Object, ObjectName};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 pub(crate) use entry::{Entry, StoreContent, located};
 pub use limit_range::{Limit, LimitRange, Scope};
@@ -83,11 +86,16 @@ pub enum WrongStore {
 }
 
 /// The objects of a pair of kinds: those of namespaces, and those of the cluster.
+///
+/// A copy shares them: a catalog is copied when it changes while somebody decides from it, and they may be large.
 #[derive(Clone, Debug)]
 struct Tables<T> {
-    namespaced: HashMap<String, BTreeMap<String, Entry<T>>>,
-    cluster: BTreeMap<String, Entry<T>>,
+    namespaced: HashMap<String, Table<T>>,
+    cluster: Table<T>,
 }
+
+/// Objects by name.
+type Table<T> = BTreeMap<String, Arc<Entry<T>>>;
 
 impl Catalog {
     /// Takes a new or changed object of ours.
@@ -103,14 +111,18 @@ impl Catalog {
         }
     }
 
-    /// Takes an object of ours that does not fit its kind: whoever depends on it is refused with `problem`.
-    pub fn apply_unreadable(&mut self, object: ObjectName, problem: Problem) {
+    /// Takes an object of ours whose `document` does not fit its kind: whoever depends on it is refused with `problem`.
+    pub fn apply_unreadable(&mut self, object: ObjectName, document: &Value, problem: Problem) {
         match object.kind {
-            Kind::ExternalStore | Kind::ClusterExternalStore => self.stores.insert(Entry::unreadable(object, problem)),
-            Kind::SecretBinding | Kind::ClusterSecretBinding => {
-                self.bindings.insert(Entry::unreadable(object, problem));
+            Kind::ExternalStore | Kind::ClusterExternalStore => {
+                self.stores.insert(Entry::unreadable(object, document, problem));
             }
-            Kind::SecretPolicy | Kind::ClusterSecretPolicy => self.policies.insert(Entry::unreadable(object, problem)),
+            Kind::SecretBinding | Kind::ClusterSecretBinding => {
+                self.bindings.insert(Entry::unreadable(object, document, problem));
+            }
+            Kind::SecretPolicy | Kind::ClusterSecretPolicy => {
+                self.policies.insert(Entry::unreadable(object, document, problem));
+            }
         }
     }
 
@@ -181,6 +193,16 @@ impl Catalog {
         self.service_accounts.get(namespace)?.get(name)
     }
 
+    /// The namespaces that have been seen.
+    pub(crate) fn namespaces(&self) -> impl Iterator<Item = Namespace<'_>> {
+        self.namespaces.iter().map(|(name, labels)| Namespace { name, labels: Some(labels) })
+    }
+
+    /// The names of the ServiceAccounts of a namespace.
+    pub(crate) fn service_account_names(&self, namespace: &str) -> impl Iterator<Item = &str> {
+        self.service_accounts.get(namespace).into_iter().flat_map(HashMap::keys).map(String::as_str)
+    }
+
     /// The binding of the Secret name `secret` in `namespace`: a SecretBinding, else a ClusterSecretBinding.
     ///
     /// # Errors
@@ -224,6 +246,20 @@ impl Catalog {
         }
     }
 
+    /// What the keys of a store look like, if it has been seen and can be read.
+    pub(crate) fn key_space(&self, kind: StoreKind, namespace: &str, name: &str) -> Option<KeySpace> {
+        let entry = match kind {
+            StoreKind::ExternalStore => self.stores.namespaced(namespace, name)?,
+            StoreKind::ClusterExternalStore => self.stores.cluster.get(name)?,
+        };
+        let Provider { vault, kubernetes } = &entry.content.as_ref().ok()?.provider;
+        match (vault, kubernetes) {
+            (Some(vault), None) => Some(KeySpace::Vault(vault.version)),
+            (None, Some(_)) => Some(KeySpace::Kubernetes),
+            (Some(_), Some(_)) | (None, None) => None,
+        }
+    }
+
     fn unknown_store(&self, name: &StoreName, here: Namespace<'_>) -> WrongStore {
         let own = self.stores.all_in(here.name).map(|entry| entry.object.name.as_str());
         let admitted = self.stores.cluster.values().filter(|entry| entry.selection.holds_in(here) == Holds::Yes);
@@ -233,7 +269,15 @@ impl Catalog {
 
     /// The ClusterExternalStores, by name, wherever they hold.
     pub(crate) fn cluster_stores(&self) -> impl Iterator<Item = &Entry<StoreContent>> {
-        self.stores.cluster.values()
+        self.stores.cluster.values().map(Arc::as_ref)
+    }
+
+    /// The audiences that a store has for itself, with that store: those of the cluster, wherever they hold, and those of
+    /// the namespace. A store that cannot be read has none that is known.
+    pub(crate) fn reserved_audiences(&self, namespace: &str) -> impl Iterator<Item = (&str, &ObjectName)> {
+        // Of two stores with the same audience, the last one is named: an administrator's.
+        let entries = self.stores.all_in(namespace).chain(self.cluster_stores());
+        entries.filter_map(|entry| Some((entry.content.as_ref().ok()?.reserved_audience()?, &entry.object)))
     }
 
     /// The policies of a namespace, by name.
@@ -243,12 +287,12 @@ impl Catalog {
 
     /// The policies of the cluster, by name, wherever they hold.
     pub(crate) fn cluster_policies(&self) -> impl Iterator<Item = &Entry<Policy>> {
-        self.policies.cluster.values()
+        self.policies.cluster.values().map(Arc::as_ref)
     }
 
-    /// Whether a namespace has a policy of this name, readable or not.
-    pub(crate) fn has_policy(&self, namespace: &str, name: &str) -> bool {
-        self.policies.namespaced(namespace, name).is_some()
+    /// The policy of this name in a namespace, readable or not.
+    pub(crate) fn policy(&self, namespace: &str, name: &str) -> Option<&Entry<Policy>> {
+        self.policies.namespaced(namespace, name)
     }
 
     pub(crate) fn namespace<'a>(&'a self, name: &'a str) -> Namespace<'a> {
@@ -319,7 +363,7 @@ impl<T> Tables<T> {
         let ObjectName { kind, namespace, name } = entry.object.clone();
         let table =
             if kind.is_namespaced() { self.namespaced.entry(namespace).or_default() } else { &mut self.cluster };
-        table.insert(name, entry);
+        table.insert(name, Arc::new(entry));
     }
 
     fn remove(&mut self, object: &ObjectName) {
@@ -334,11 +378,11 @@ impl<T> Tables<T> {
     }
 
     fn namespaced(&self, namespace: &str, name: &str) -> Option<&Entry<T>> {
-        self.namespaced.get(namespace)?.get(name)
+        self.namespaced.get(namespace)?.get(name).map(Arc::as_ref)
     }
 
     fn all_in(&self, namespace: &str) -> impl Iterator<Item = &Entry<T>> {
-        self.namespaced.get(namespace).into_iter().flat_map(BTreeMap::values)
+        self.namespaced.get(namespace).into_iter().flat_map(BTreeMap::values).map(Arc::as_ref)
     }
 }
 

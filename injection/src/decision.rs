@@ -14,6 +14,7 @@ mod nested;
 mod reserved;
 mod unserved;
 
+use crate::audiences;
 use crate::bindings::BoundSecrets;
 use crate::catalog::Catalog;
 use crate::inject::{self, Injection, restore};
@@ -28,6 +29,7 @@ use alcove_contract::annotations::PodAnnotations;
 use json_patch::Patch;
 use std::fmt;
 
+pub(crate) use eligibility::left_alone;
 pub(crate) use findings::Findings;
 pub(crate) use reserved::reserved;
 
@@ -201,7 +203,7 @@ impl fmt::Display for Refusal {
 /// What becomes of `pod`, whose creation is under review.
 #[must_use]
 pub fn decide(pod: &Pod, context: &Context<'_>) -> Decision {
-    if let Some(skip) = eligibility::left_alone(pod) {
+    if let Some(skip) = left_alone(pod) {
         return Decision::Skip(skip);
     }
     let mut findings = Findings::default();
@@ -238,6 +240,7 @@ fn judge(pod: &Pod, annotations: &PodAnnotations, context: &Context<'_>) -> Deci
     findings.refuse(RefusalReason::Unsupported, unserved::problems(original, &mentions, &bound, annotations, context));
     findings.refuse(RefusalReason::Invalid, kubernetes::violations(original, &bound.names()));
     findings.refuse(RefusalReason::Unsupported, nested::problems(original, &bound));
+    audiences::judge(original, context, &mut findings);
     findings.refuse(RefusalReason::Unresolved, missing_keys::problems(original, &mentions, &bound));
     let requests = Requests::of(original, &mentions, &bound, context, &mut findings);
     findings.refuse(RefusalReason::Unsupported, diversion::problems(original, &requests.stores));

@@ -13,6 +13,7 @@ pub(crate) mod path;
 pub(crate) mod position;
 pub(crate) mod resources;
 pub(crate) mod restore;
+mod room;
 mod sidecar;
 mod size;
 pub(crate) mod sub_path;

@@ -4,6 +4,7 @@
 //! Pod and every later change of it. Both look at the [`Catalog`] of what is known of the cluster and at the
 //! [`Settings`] of the administrator, and at nothing else: no clock, no network, no file.
 
+pub mod audiences;
 mod bindings;
 pub mod catalog;
 pub mod decision;
@@ -18,6 +19,7 @@ pub mod policy;
 mod requests;
 pub mod settings;
 pub mod store;
+pub mod sweep;
 pub mod validate;
 
 pub use catalog::Catalog;

@@ -1,15 +1,19 @@
 //! Mountable Secrets: what a ServiceAccount with `kubernetes.io/enforce-mountable-secrets` lets its Pods name.
 //!
 //! Kubernetes' own check misses projected volumes and the volumes of plugins, and it is silently off where the annotation's
-//! value does not parse. Here every place counts, and a value that does not parse enforces.
+//! value does not parse. Here every place counts, bound or not, and a value that does not parse enforces. Kubernetes has
+//! deprecated its annotation, so Alcove has one of the same meaning.
 
 use crate::catalog::{Catalog, ServiceAccount};
+use crate::decision::{Context, Findings, RefusalReason};
 use crate::places::{Mention, Place, mentions};
 use crate::pod::Pod;
 use alcove_contract::{Problem, Problems};
 
-/// The annotation of a ServiceAccount that limits its Pods to the Secrets that it lists.
-pub const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
+/// The annotation of a ServiceAccount that limits its Pods to the Secrets that it lists; Kubernetes reads it, too.
+const OF_KUBERNETES: &str = "kubernetes.io/enforce-mountable-secrets";
+/// The same, which only Alcove reads.
+const OF_ALCOVE: &str = "alcove.dev/enforce-mountable-secrets";
 
 /// What a ServiceAccount's list says to a Pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,31 +27,49 @@ pub struct Mountable {
     pub is_account_unseen: bool,
 }
 
+/// Notes those mentions of a Pod for which `is_checked` holds and that its ServiceAccount's list does not cover.
+pub(crate) fn judge(
+    pod: &Pod,
+    context: &Context<'_>,
+    findings: &mut Findings,
+    is_checked: impl Fn(&Mention<'_>) -> bool,
+) {
+    let checked = check(context.catalog, pod, is_checked);
+    findings.absent |= checked.is_account_unseen;
+    findings.warnings.extend(checked.warnings);
+    findings.refuse(RefusalReason::Policy, checked.problems);
+}
+
 /// Checks the mentions of a Pod for which `is_checked` holds against its ServiceAccount's list.
 #[must_use]
 pub fn check(catalog: &Catalog, pod: &Pod, is_checked: impl Fn(&Mention<'_>) -> bool) -> Mountable {
     let Some(account) = catalog.service_account(pod.namespace(), pod.service_account()) else {
         return Mountable { is_account_unseen: true, ..Mountable::default() };
     };
-    let warnings = match enforcement(account) {
-        Enforcement::Off => return Mountable::default(),
-        Enforcement::On => Vec::new(),
-        Enforcement::OnSinceUnparsable(value) => vec![unparsable(pod, value)],
-    };
+    let enforcements = [OF_KUBERNETES, OF_ALCOVE].map(|annotation| (annotation, enforcement(account, annotation)));
+    if enforcements.iter().all(|(_, enforcement)| *enforcement == Enforcement::Off) {
+        return Mountable::default();
+    }
+    let warnings = enforcements.iter().filter_map(|(annotation, enforcement)| match enforcement {
+        Enforcement::OnSinceUnparsable(value) => Some(unparsable(pod, annotation, value)),
+        Enforcement::Off | Enforcement::On => None,
+    });
+    let warnings = warnings.collect();
     let outside = mentions(pod).into_iter().filter(|mention| is_checked(mention) && !lists(account, mention));
     let problems = outside.map(|mention| problem(pod, &mention)).collect();
     Mountable { problems, warnings, is_account_unseen: false }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Enforcement<'a> {
     Off,
     On,
     OnSinceUnparsable(&'a str),
 }
 
-/// Reads the annotation as Go's `strconv.ParseBool` does.
-fn enforcement(account: &ServiceAccount) -> Enforcement<'_> {
-    match account.annotations.get(ENFORCE).map(String::as_str) {
+/// Reads an annotation as Go's `strconv.ParseBool` does.
+fn enforcement<'a>(account: &'a ServiceAccount, annotation: &str) -> Enforcement<'a> {
+    match account.annotations.get(annotation).map(String::as_str) {
         None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Enforcement::Off,
         Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Enforcement::On,
         Some(other) => Enforcement::OnSinceUnparsable(other),
@@ -61,10 +83,11 @@ fn lists(account: &ServiceAccount, mention: &Mention<'_>) -> bool {
     }
 }
 
-fn unparsable(pod: &Pod, value: &str) -> String {
+fn unparsable(pod: &Pod, annotation: &str, value: &str) -> String {
+    let kubernetes = if annotation == OF_KUBERNETES { "Kubernetes takes it for false, " } else { "" };
     format!(
-        "{ENFORCE}: \"{}\" of ServiceAccount \"{}\" is not a boolean; Kubernetes takes it for false, Alcove enforces; \
-         write \"true\" or \"false\"",
+        "{annotation}: \"{}\" of ServiceAccount \"{}\" is not a boolean; {kubernetes}Alcove enforces; write \"true\" or \
+         \"false\"",
         value.escape_debug(),
         pod.service_account(),
     )

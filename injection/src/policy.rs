@@ -3,6 +3,7 @@
 //! A request is granted if a policy allows it and none denies it; a deny of the cluster speaks first. A policy that cannot be
 //! read neither grants nor is passed over: whomever it may concern is refused until it is mended.
 
+mod reach;
 mod refusal;
 mod remedy;
 mod rule;
@@ -10,11 +11,13 @@ mod rule;
 use crate::catalog::{Catalog, Entry, Holds, Namespace, located, unseen};
 use crate::effort::{Effort, Exhausted};
 use crate::settings::{DefaultPolicy, Settings};
+use alcove_contract::provider::KeySpace;
 use alcove_contract::{Problem, Problems};
 use alcove_resources::ObjectName;
 use alcove_resources::policy::StoreKind;
 use std::fmt;
 
+pub use reach::Reach;
 pub use refusal::Refused;
 pub use remedy::smallest_policy;
 pub(crate) use rule::Policy;
@@ -95,11 +98,14 @@ pub enum RuleList {
 /// Judges one request, with what is left of the effort of its review.
 #[must_use]
 pub fn judge(catalog: &Catalog, settings: &Settings, request: &Request<'_>, effort: &mut Effort) -> Judgement {
-    let namespace = catalog.namespace(request.namespace);
+    let situation = Situation {
+        namespace: catalog.namespace(request.namespace),
+        space: catalog.key_space(request.store_kind, request.namespace, request.store),
+    };
     let (mut allowed, mut unreadable, mut perhaps) = (None, Problems::none(), Problems::none());
     // Those of the cluster come first, so that their deny is the one that is named.
     for entry in catalog.cluster_policies().chain(catalog.policies(request.namespace)) {
-        match word(entry, namespace, request, effort) {
+        match word(entry, situation, request, effort) {
             Ok(Word::Nothing) => {}
             Ok(Word::Denies(by)) => return Judgement::Denied { by },
             Ok(Word::Allows(by)) => allowed = allowed.or(Some(by)),
@@ -128,12 +134,20 @@ impl Judgement {
     }
 }
 
+/// What is known of where a request comes from and of what it asks.
+#[derive(Clone, Copy)]
+struct Situation<'a> {
+    namespace: Namespace<'a>,
+    /// What the keys of the store look like, if there is such a store.
+    space: Option<KeySpace>,
+}
+
 /// What one policy says to a request.
 enum Word {
     Nothing,
     Allows(RuleName),
     Denies(RuleName),
-    /// It may deny: it cannot be read, or it denies in namespaces of which this may be one.
+    /// It may deny: it cannot be read, what it denies can be no key, or it denies in namespaces of which this may be one.
     Unreadable(Problems),
     /// It allows in namespaces of which this may be one.
     PerhapsAllows(Problem),
@@ -141,7 +155,7 @@ enum Word {
 
 fn word(
     entry: &Entry<Policy>,
-    namespace: Namespace<'_>,
+    Situation { namespace, space }: Situation<'_>,
     request: &Request<'_>,
     effort: &mut Effort,
 ) -> Result<Word, Exhausted> {
@@ -156,7 +170,14 @@ fn word(
         Err(problems) => return unreadable(problems, entry, effort),
     };
     let rule = |list, index| RuleName { policy: entry.object.clone(), list, index };
-    Ok(match (policy.denying(request, effort)?, policy.allowing(request, effort)?, holds) {
+    let denying = policy.denying(request, effort)?;
+    if let (None, Some(space)) = (denying, space) {
+        let idle = policy.idle_denies(request, space, effort)?;
+        if !idle.is_empty() {
+            return unreadable(&idle, entry, effort);
+        }
+    }
+    Ok(match (denying, policy.allowing(request, effort)?, holds) {
         (Some(_), _, Holds::Unknown) => Word::Unreadable(unseen(namespace, &entry.object).into()),
         (Some(index), _, _) => Word::Denies(rule(RuleList::Deny, index)),
         _ if !policy.problems.is_empty() => return unreadable(&policy.problems, entry, effort),

@@ -1,5 +1,7 @@
 //! What the bound Secrets of a Pod ask for: which keys of which stores, and whether policy grants them.
 
+pub(crate) mod running;
+
 use crate::bindings::{BoundSecret, BoundSecrets};
 use crate::catalog::Store;
 use crate::decision::{Context, Findings, RefusalReason};
@@ -86,10 +88,7 @@ impl Requests {
             let inquiry = Inquiry { pod, place: places.get(name.as_str()).copied(), name, context };
             requests.grants.extend(inquiry.ask_all(stores.keys_of(secret, findings), &mut effort, findings));
         }
-        let checked = mountable::check(context.catalog, pod, |mention| bound.get(mention.secret).is_some());
-        findings.absent |= checked.is_account_unseen;
-        findings.warnings.extend(checked.warnings);
-        findings.refuse(RefusalReason::Policy, checked.problems);
+        mountable::judge(pod, context, findings, |_| true);
         requests
     }
 }

@@ -10,10 +10,12 @@ mod vault;
 use crate::catalog::{Catalog, Store, located};
 use crate::settings::Settings;
 use alcove_contract::configuration::StoreConfiguration;
-use alcove_contract::name::{FileName, LabelName, SecretName};
+use alcove_contract::name::{FileName, LabelName, SecretName, StoreName};
 use alcove_contract::provider::ProviderConfiguration;
 use alcove_contract::provider::kubernetes::KubernetesConfiguration;
 use alcove_contract::{Problem, Problems};
+use alcove_resources::Object;
+use alcove_resources::policy::StoreKind;
 use alcove_resources::store::{KubernetesProvider, SecretKeySelector};
 
 pub use identity::{Audience, Identity};
@@ -39,6 +41,27 @@ pub fn configure(
         Some(provider) if problems.is_empty() => Ok(StoreConfiguration { name: store.name.clone(), provider }),
         _ => Err(located(&problems.below("spec"), store.object)),
     }
+}
+
+/// What is wrong with a store that somebody is about to write: what any Pod that uses it would be refused for.
+///
+/// An object of another kind has nothing wrong with it.
+#[must_use]
+pub fn mistakes(object: &Object, catalog: &Catalog, settings: &Settings) -> Problems {
+    let (kind, provider, audience) = match object {
+        Object::ExternalStore(store) => (StoreKind::ExternalStore, &store.spec.provider, &store.spec.audience),
+        Object::ClusterExternalStore(store) => {
+            (StoreKind::ClusterExternalStore, &store.spec.provider, &store.spec.audience)
+        }
+        _ => return Problems::none(),
+    };
+    let object = object.object_name();
+    let name = match object.name.parse::<StoreName>() {
+        Ok(name) => name,
+        Err(problem) => return problem.below("metadata.name").into(),
+    };
+    let store = Store { kind, name: &name, object: &object, provider, audience: audience.as_deref() };
+    configure(&store, catalog, settings, &mut Identity::default()).err().unwrap_or_default()
 }
 
 /// Reads one store and gathers what is wrong with it.

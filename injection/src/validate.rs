@@ -6,7 +6,6 @@ mod update;
 
 use crate::decision::{Context, Findings, Refusal};
 use crate::inject::document::{at, items, text};
-use crate::inject::restore;
 use crate::pod::Pod;
 use crate::requests::Grant;
 use alcove_contract::layout;
@@ -58,15 +57,17 @@ fn verdict(pod: &Pod, context: &Context<'_>, findings: Findings) -> Verdict {
 }
 
 /// The sidecar of a Pod, if it has one.
-fn sidecar_of(pod: &Pod) -> Option<&Value> {
+pub(crate) fn sidecar_of(pod: &Pod) -> Option<&Value> {
     let spec = at(pod.document(), &["spec"]);
     items(spec, "initContainers").iter().find(|container| text(container, "name") == layout::CONTAINER)
 }
 
-/// The volumes that a sidecar says it fills.
+/// The volumes that a sidecar works with: what it fills and what it reads. They are known by where they are mounted and not
+/// by the configuration, which a sidecar of another release may have in a form that this one cannot read.
 fn volumes_of(sidecar: &Value) -> BTreeSet<String> {
-    let configuration = restore::configuration(sidecar).unwrap_or_default();
-    configuration.volumes.into_iter().map(|volume| volume.name.into()).collect()
+    let is_own = |path: &str| path.strip_prefix(layout::ROOT).is_some_and(|rest| rest.starts_with('/'));
+    let mounts = items(sidecar, "volumeMounts").iter().filter(|mount| is_own(text(mount, "mountPath")));
+    mounts.map(|mount| text(mount, "name").to_owned()).collect()
 }
 
 /// Where a container uses one of these volumes, or one of Alcove's own: the field, and the volume's name.

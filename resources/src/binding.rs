@@ -58,6 +58,6 @@ pub struct ClusterSecretBindingSpec {
 pub struct BindingStatus {
     /// Conditions, by type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "crate::definitions::conditions")]
     pub conditions: Vec<Condition>,
 }

@@ -3,11 +3,13 @@
 use crate::{
     ClusterExternalStore, ClusterSecretBinding, ClusterSecretPolicy, ExternalStore, SecretBinding, SecretPolicy,
 };
+use alcove_contract::name::FileName;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceConversion, CustomResourceDefinition, JSONSchemaProps,
 };
 use kube::CustomResourceExt;
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 /// The group of all kinds.
 pub const GROUP: &str = "alcove.dev";
@@ -65,6 +67,10 @@ pub(crate) fn label_selector(_: &mut SchemaGenerator) -> Schema {
                         "operator": {"type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"]},
                         "values": {"type": "array", "maxItems": 64, "items": text},
                     },
+                    "x-kubernetes-validations": rules(&[(
+                        "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
+                        "values must be stated for the operators In and NotIn, and for no other",
+                    )]),
                 },
             },
         },
@@ -75,23 +81,101 @@ pub(crate) fn namespaces(_: &mut SchemaGenerator) -> Schema {
     strings(64, 63, "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 }
 
-pub(crate) fn account_patterns(_: &mut SchemaGenerator) -> Schema {
-    let mut schema = strings(64, 253, "^[-.*a-z0-9]+$");
-    schema.insert("minItems".to_owned(), 1.into());
-    schema
+/// What is known of an object: Kubernetes' own conditions with the bounds that upstream states in words.
+pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "items": {
+            "type": "object",
+            "required": ["lastTransitionTime", "message", "reason", "status", "type"],
+            "properties": {
+                "lastTransitionTime": {"type": "string", "format": "date-time"},
+                "message": {"type": "string", "maxLength": 32768},
+                "observedGeneration": {"type": "integer", "format": "int64", "minimum": 0},
+                "reason": {"type": "string", "minLength": 1, "maxLength": 1024},
+                "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
+                "type": {"type": "string", "maxLength": 316},
+            },
+        },
+    })
 }
 
-pub(crate) fn secret_patterns(_: &mut SchemaGenerator) -> Schema {
-    let mut schema = strings(64, 253, "^[-.*a-z0-9]+$");
-    // An empty list would match no name, and silence a deny.
-    schema.insert("minItems".to_owned(), 1.into());
-    schema
+const SUBDOMAIN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// The name of a Secret or of a store.
+pub(crate) fn subdomain(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "minLength": 1, "maxLength": 253, "pattern": SUBDOMAIN})
 }
 
+/// The key of a Secret.
+pub(crate) fn file_name(generator: &mut SchemaGenerator) -> Schema {
+    FileName::json_schema(generator)
+}
+
+/// The most wildcards of a pattern, as regular expressions count them: a run of stars is one.
+const FEW_WILDCARDS: (&str, &str) =
+    ("!self.matches('([*]+[^*]+){10}[*]')", "has more than 10 wildcards: write several patterns");
+
+/// What a name cannot have, whatever its stars stand for. Spelt out: CEL takes a list for one of any length.
+const IS_NAME: &str = "!(self.startsWith('-') || self.startsWith('.') || self.endsWith('-') || self.endsWith('.') || \
+                       self.contains('..') || self.contains('.-') || self.contains('-.'))";
+
+/// Patterns of names of ServiceAccounts or Secrets.
+pub(crate) fn name_patterns(_: &mut SchemaGenerator) -> Schema {
+    patterns(
+        253,
+        "^[-.*a-z0-9]+$",
+        &[
+            FEW_WILDCARDS,
+            (IS_NAME, "matches no name: each of its parts between dots begins and ends with a letter or digit"),
+        ],
+    )
+}
+
+/// Patterns of canonical keys, of which each must match a key of some store: a deny that matches none would deny nothing.
 pub(crate) fn key_patterns(_: &mut SchemaGenerator) -> Schema {
-    let mut schema = strings(64, 1024, "^.+$");
+    let is_path = "self.contains('/') || self.contains('**')";
+    let has_letters_of_names = format!("{is_path} || !self.matches('[^-.*a-z0-9]')");
+    let is_path_or_name = format!("{is_path} || (self.size() <= 253 && {IS_NAME})");
+    let neither = "matches no key: one of Vault has two segments or more, as in kv/app/**, and one of Kubernetes is the \
+                   name of a Secret";
+    let rules = [
+        FEW_WILDCARDS,
+        (
+            "!self.startsWith('/') && !self.endsWith('/') && !self.contains('//')",
+            "matches no key: none begins or ends with '/', or has an empty segment",
+        ),
+        (
+            "!(self.contains('/./') || self.startsWith('./') || self.endsWith('/.') || self.contains('/../') || \
+             self.startsWith('../') || self.endsWith('/..'))",
+            "matches no key: none has a segment '.' or '..'",
+        ),
+        ("self.trim() == self", "begins or ends with white space: leave it away, or write * for it"),
+        (
+            "!(self.startsWith('auth/') || self.startsWith('sys/') || self.startsWith('identity/') || \
+             self.startsWith('cubbyhole/'))",
+            "matches no key: auth, sys, identity and cubbyhole are Vault's own API and no KV engine",
+        ),
+        (&has_letters_of_names, neither),
+        (&is_path_or_name, neither),
+    ];
+    patterns(1024, "^[^\\x00-\\x1f\\x7f-\\x9f]+$", &rules)
+}
+
+/// A list of patterns. An empty one would match nothing, and silence a deny.
+fn patterns(longest: u32, pattern: &str, stated: &[(&str, &str)]) -> Schema {
+    let mut schema = strings(64, longest, pattern);
     schema.insert("minItems".to_owned(), 1.into());
+    if let Some(Value::Object(items)) = schema.get_mut("items") {
+        items.insert("x-kubernetes-validations".to_owned(), rules(stated));
+    }
     schema
+}
+
+/// CEL rules, each with what is told where it does not hold.
+fn rules(stated: &[(&str, &str)]) -> Value {
+    stated.iter().map(|(rule, message)| json!({"rule": rule, "message": message})).collect()
 }
 
 fn strings(most: u32, longest: u32, pattern: &str) -> Schema {

@@ -6,8 +6,10 @@
 //! | [`SecretBinding`] / [`ClusterSecretBinding`] | namespace / cluster | where the content of a Secret name comes from |
 //! | [`SecretPolicy`] / [`ClusterSecretPolicy`] | namespace / cluster | which ServiceAccounts may mount what |
 //!
-//! Structural schemas with CEL rules; every list and every string is bounded. What a schema cannot say is said by the
-//! webhook when a Pod is created.
+//! Structural schemas with CEL rules; every list and every string is bounded. What is wrong with an object by itself is
+//! refused when it is written: by its schema, or, as far as no schema sees it, by the API server's policy
+//! `alcove-bindings`. What only decoding shows is said by the webhook when a Pod is created: certificates in `caBundle`,
+//! escapes in references that are no UTF-8, an option that is given twice.
 
 pub mod binding;
 pub mod definitions;

@@ -38,6 +38,10 @@ pub struct ExternalStoreSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub audience: Option<String>,
+    /// Whether only the sidecar may have a token with this audience: then no Pod of a namespace under enforcement may project
+    /// one by hand. Without it, true, unless a cloud shares the audience among all Pods, as `sts.amazonaws.com`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclusive_audience: Option<bool>,
 }
 
 /// A store for all namespaces, or for some of them: an administrator's word.
@@ -63,6 +67,10 @@ pub struct ClusterExternalStoreSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub audience: Option<String>,
+    /// Whether only the sidecar may have a token with this audience: then no Pod of a namespace under enforcement may project
+    /// one by hand. Without it, true, unless a cloud shares the audience among all Pods, as `sts.amazonaws.com`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclusive_audience: Option<bool>,
     /// The namespaces that may use the store: those that meet one of the conditions. Absent or empty means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -102,7 +110,7 @@ pub struct Provider {
 #[serde(rename_all = "camelCase")]
 pub struct VaultProvider {
     /// The server's address: `https://vault.example.com:8200`.
-    #[schemars(length(min = 8, max = 1024), regex(pattern = "^https?://[^/?#@]+/?$"))]
+    #[schemars(length(min = 8, max = 1024), regex(pattern = r"^https?://[^/?#@\\\s\p{Z}\p{Cc}]+/?$"))]
     pub server: String,
     /// The Vault namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -249,7 +257,7 @@ pub struct KubernetesProvider {
 #[serde(rename_all = "camelCase")]
 pub struct KubernetesServer {
     /// The address: `https://kubernetes.default.svc`.
-    #[schemars(length(min = 9, max = 1024), regex(pattern = "^https://[^/?#@]+/?$"))]
+    #[schemars(length(min = 9, max = 1024), regex(pattern = r"^https://[^/?#@\\\s\p{Z}\p{Cc}]+/?$"))]
     pub url: String,
 }
 
@@ -258,10 +266,10 @@ pub struct KubernetesServer {
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeySelector {
     /// The Secret's name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "definitions::subdomain")]
     pub name: String,
     /// The key in it.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z0-9]+$"))]
+    #[schemars(schema_with = "definitions::file_name")]
     pub key: String,
 }
 
@@ -271,7 +279,7 @@ pub struct SecretKeySelector {
 pub struct StoreStatus {
     /// Conditions, by type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "definitions::conditions")]
     pub conditions: Vec<Condition>,
 }
 

@@ -83,6 +83,8 @@ pub struct Setback {
 pub enum Report {
     /// Something does not work.
     Trouble(String),
+    /// Files have stopped to follow their store.
+    Stale(String),
     /// It works again.
     Recovery(String),
 }

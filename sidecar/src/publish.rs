@@ -15,6 +15,7 @@ mod beneath;
 mod changes;
 mod generation;
 mod payload;
+mod room;
 mod single;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 pub use payload::{Conflict, Payload, PayloadFile};
+pub use room::Room;
 pub use single::{remove_file, replace_file};
 
 /// The link that every visible name goes through.
@@ -56,11 +58,16 @@ pub enum PublishError {
     /// A path is a file and a directory at once.
     #[error(transparent)]
     Conflict(#[from] Conflict),
-    /// The volume is full.
-    #[error("write to {}: the volume is full; its size limit must hold two generations of its files", .path.display())]
-    Full {
+    /// The volume is full, or would be at the first change.
+    #[error(
+        "write to {}: the volume is too small: {room}; bind fewer keys to one Secret name, or mount only some with items",
+        .path.display()
+    )]
+    TooSmall {
         /// The volume.
         path: PathBuf,
+        /// What it holds, and what its files take.
+        room: Room,
     },
     /// The file system refused.
     #[error("write to {}: {source}", .path.display())]
@@ -74,14 +81,13 @@ pub enum PublishError {
 
 impl PublishError {
     fn new(path: &Path, source: io::Error) -> Self {
-        let path = path.to_owned();
-        if source.kind() == io::ErrorKind::StorageFull { Self::Full { path } } else { Self::Io { path, source } }
+        Self::Io { path: path.to_owned(), source }
     }
 
     /// Whether the same files may be accepted later.
     #[must_use]
     pub const fn may_pass(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::Io { .. })
+        matches!(self, Self::TooSmall { .. } | Self::Io { .. })
     }
 }
 
@@ -144,16 +150,25 @@ impl Publisher {
     /// # Errors
     ///
     /// Paths that exclude each other, and what the file system refuses. The files from before stay, and the next call
-    /// starts clean.
+    /// starts clean. The first files are refused where others of their size would not fit beside them: a volume that
+    /// never follows its store is found out before anybody relies on it.
     pub fn publish(&mut self, payload: &Payload<'_>, now: Timestamp) -> Result<Outcome, PublishError> {
         payload.check()?;
-        let published = self.replace(payload, now);
+        let room = Room::of(self.root.as_fd(), payload).map_err(|error| PublishError::new(&self.path, error))?;
+        let published = self.check_first(&room).and_then(|()| self.replace(payload, now));
         if published.is_err() {
             // A half-written generation takes memory that the next attempt needs. If this fails as well, the next
             // attempt sweeps, too.
             self.littered = self.sweep(payload).is_err();
         }
-        published.map_err(|error| PublishError::new(&self.path, error))
+        published.map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull => PublishError::TooSmall { path: self.path.clone(), room },
+            _ => PublishError::new(&self.path, error),
+        })
+    }
+
+    fn check_first(&self, room: &Room) -> io::Result<()> {
+        if room.suffices() || self.current()?.is_some() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
     }
 
     fn replace(&mut self, payload: &Payload<'_>, now: Timestamp) -> io::Result<Outcome> {

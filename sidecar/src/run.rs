@@ -23,10 +23,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
 use watch::MirrorWatch;
 
 /// How long the stores have to take their logins back before the process ends all the same.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many requests one store gets at a time. An answer may have several mebibytes, and all that are under way have to
+/// fit into the container's memory.
+const REQUESTS_AT_A_TIME: usize = 4;
 
 /// Where the sidecar finds what is not in its configuration.
 #[derive(Clone, Debug)]
@@ -83,10 +88,17 @@ impl Signals {
 /// A request that is under way.
 type Fetch = LocalBoxFuture<'static, (SourceId, Result<Fetched, StoreError>)>;
 
+/// A store, and whose turn it is to ask it. Another one's patience is not to suffer from a store that never answers.
+#[derive(Clone)]
+struct OpenStore {
+    client: Arc<dyn Store>,
+    turns: Arc<Semaphore>,
+}
+
 struct Sidecar {
     agent: Agent,
     content: Content,
-    stores: Vec<Arc<dyn Store>>,
+    stores: Vec<OpenStore>,
     sources: Sources,
     mirrors: MirrorWatch,
     status: Status,
@@ -146,6 +158,7 @@ impl Sidecar {
                 Err(error) => return Step::End(Exit::Failed(vec![format!("cannot say that it is ready: {error}")])),
             },
             Action::Report(Report::Trouble(text)) => self.tell(&text),
+            Action::Report(Report::Stale(text)) => tracing::error!("{text}"),
             Action::Report(Report::Recovery(text)) => tracing::info!("{text}"),
             Action::Close => self.close(),
             Action::Exit(exit) => return Step::End(exit),
@@ -165,9 +178,13 @@ impl Sidecar {
 
     fn fetch(&self, id: SourceId) {
         let Some(source) = self.sources.get(id).cloned() else { return };
-        let Some(store) = self.stores.get(source.store).map(Arc::clone) else { return };
-        tracing::debug!(key = %source.key, "asking the store");
-        self.fetches.push(async move { (id, store.fetch(&source.key).await) }.boxed_local());
+        let Some(store) = self.stores.get(source.store).cloned() else { return };
+        let fetch = async move {
+            let _turn = store.turns.acquire().await;
+            tracing::debug!(key = %source.key, "asking the store");
+            (id, store.client.fetch(&source.key).await)
+        };
+        self.fetches.push(fetch.boxed_local());
     }
 
     fn close(&mut self) {
@@ -175,7 +192,7 @@ impl Sidecar {
         tracing::debug!("giving back the logins");
         let stores = self.stores.clone();
         let close = async move {
-            let closed = join_all(stores.iter().map(|store| store.close()));
+            let closed = join_all(stores.iter().map(|store| store.client.close()));
             match tokio::time::timeout(CLOSE_PATIENCE, closed).await {
                 Ok(closed) => closed.into_iter().filter_map(Result::err).for_each(|error| {
                     tracing::warn!(%error, "a login could not be given back; it ends with its lifetime");
@@ -223,13 +240,14 @@ async fn finished(closing: &mut Option<LocalBoxFuture<'static, ()>>) {
     }
 }
 
-fn open_stores(configuration: &SidecarConfiguration) -> Result<Vec<Arc<dyn Store>>, Problems> {
+fn open_stores(configuration: &SidecarConfiguration) -> Result<Vec<OpenStore>, Problems> {
     let mut logins = Logins::default();
     let mut problems = Problems::none();
     let mut stores = Vec::with_capacity(configuration.stores.len());
     for store in &configuration.stores {
         let opened = logins.open(store).map_err(|error| problem(&format!("store {}", store.name), &error));
-        stores.extend(problems.collect(opened));
+        let turns = Arc::new(Semaphore::new(REQUESTS_AT_A_TIME));
+        stores.extend(problems.collect(opened).map(|client| OpenStore { client, turns }));
     }
     problems.or(stores)
 }

@@ -1,6 +1,8 @@
 //! Whole lives of the program against a real Vault, on a real tmpfs.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "clippy sees tests only inside of test functions")]
 
+#[path = "life/large_vault.rs"]
+mod large_vault;
 #[path = "life/pod.rs"]
 mod pod;
 #[path = "life/slow_vault.rs"]
@@ -8,6 +10,7 @@ mod slow_vault;
 #[path = "life/vault.rs"]
 mod vault;
 
+use large_vault::LargeVault;
 use pod::{Pod, Sidecar, until};
 use slow_vault::SlowVault;
 use std::fs;
@@ -129,6 +132,22 @@ fn a_login_that_is_being_made_when_the_pod_ends_is_given_back() {
     vault.answer_the_login();
     assert_eq!(sidecar.wait(), Some(0));
     assert!(vault.saw("POST /v1/auth/token/revoke-self"), "the token stays at Vault: {}", pod.log());
+}
+
+#[test]
+fn twenty_secrets_as_large_as_a_store_may_send_fit_into_the_memory_of_the_container() {
+    const KEYS: usize = 20;
+    let vault = LargeVault::start();
+    let pod = Pod::new(&vault.address()).with_keys(KEYS);
+    let sidecar = pod.start();
+    // What the webhook adds to the room for files.
+    sidecar.limit_memory(64 * 1024 * 1024);
+    until("the sidecar is ready", || pod.is_ready());
+    assert_eq!(pod.read("creds/password-19"), "p");
+    until("everything was asked for again", || vault.answers() >= 2 * KEYS);
+    let status = fs::read_to_string(format!("/proc/{}/status", sidecar.id())).unwrap();
+    let kept = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB")).unwrap();
+    assert!(kept.parse::<u64>().unwrap() < 64 * 1024, "{status}");
 }
 
 #[test]

@@ -13,6 +13,8 @@ use alcove_contract::reference::Property;
 use json::{Members, Value};
 use std::fmt;
 
+/// The most names that one object may have: each takes memory beside its value, and no Secret has a tenth of them.
+pub(crate) const MOST_NAMES: usize = 16 * 1024;
 /// How many names an error lists where none is near: enough to recognise the wrong key.
 const LISTED_NAMES: usize = 10;
 
@@ -34,7 +36,7 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// Integrity, where the text is not one, or has a property twice.
+    /// Integrity, where the text is not one, has a property twice, or more of them than can be handled.
     pub fn json(key: impl Into<String>, text: SecretBytes) -> Result<Self, StoreError> {
         let key = key.into();
         match Members::parse(text.as_bytes()) {
@@ -62,7 +64,9 @@ impl Document {
                 let present = self.members(text)?.into_iter().filter(|(_, value)| !value.is_null());
                 present.map(|(name, value)| Ok((name.clone(), self.bytes(&name, value)?))).collect()
             }
-            Content::Entries(entries) => Ok(entries.iter().map(|(name, value)| (name.clone(), copy(value))).collect()),
+            Content::Entries(entries) => {
+                Ok(entries.iter().map(|(name, value)| (name.clone(), value.share())).collect())
+            }
         }
     }
 
@@ -79,7 +83,7 @@ impl Document {
                 let name = path::single_name(property.as_str());
                 let entry =
                     entries.iter().find(|(known, _)| *known == property.as_str() || Some(known) == name.as_ref());
-                entry.map(|(_, value)| copy(value)).ok_or_else(|| self.missing(property))
+                entry.map(|(_, value)| value.share()).ok_or_else(|| self.missing(property))
             }
         }
     }
@@ -155,11 +159,6 @@ impl fmt::Debug for Document {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Document").field("key", &self.key).field("names", &self.names()).finish_non_exhaustive()
     }
-}
-
-/// A second secret with the same bytes, spelt out because it is never made by accident.
-fn copy(secret: &SecretBytes) -> SecretBytes {
-    secret.as_bytes().to_vec().into()
 }
 
 #[cfg(test)]

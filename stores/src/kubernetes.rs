@@ -3,7 +3,7 @@
 //! There is no login: the token is the identity, and its file is read for every request, since the kubelet rotates it.
 
 use crate::credential::Credential;
-use crate::document::Document;
+use crate::document::{Document, MOST_NAMES};
 use crate::error::{ErrorClass, StoreError};
 use crate::http::{Answer, Request, Server, Trust, credential_header};
 use crate::secret::SecretBuffer;
@@ -65,7 +65,11 @@ impl Cluster {
         };
         let secret: Secret = serde_json::from_slice(answer.body.as_bytes())
             .map_err(|error| broken(format!("malformed at line {} column {}", error.line(), error.column())))?;
-        let entries = secret.data.unwrap_or_default().into_iter().map(|(name, value)| {
+        let data = secret.data.unwrap_or_default();
+        if data.len() > MOST_NAMES {
+            return Err(broken(format!("with {} keys, more than {MOST_NAMES}", data.len())));
+        }
+        let entries = data.into_iter().map(|(name, value)| {
             // The library's own words would repeat a byte of the value.
             let decoded = STANDARD.decode(value).ok();
             let bytes = decoded.ok_or_else(|| broken(format!("with \"{name}\" that is no base64")))?;

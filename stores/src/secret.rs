@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use std::fmt;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Bytes that are wiped when dropped and cannot be printed, copied or serialised by accident.
+/// Bytes that are wiped when the last holder drops them, and cannot be printed, copied or serialised by accident.
 ///
 /// ```compile_fail
 /// let secret = alcove_stores::SecretBytes::from(vec![1]);
@@ -29,13 +30,19 @@ use zeroize::Zeroizing;
 /// ```
 #[derive(PartialEq, Eq)]
 #[expect(missing_debug_implementations, reason = "a secret has no printable form")]
-pub struct SecretBytes(Zeroizing<Vec<u8>>);
+pub struct SecretBytes(Arc<Zeroizing<Vec<u8>>>);
 
 impl SecretBytes {
     /// The bytes, for where they are delivered.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The same bytes for one more holder; no copy is made.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 
     /// How many bytes they are.
@@ -52,18 +59,30 @@ impl SecretBytes {
 }
 
 impl SecretBytes {
-    /// The bytes behind a counter, as HTTP headers and bodies take them; the last holder wipes them.
+    /// The bytes as HTTP headers and bodies take them; the last holder wipes them.
     pub(crate) fn into_shared(self) -> Bytes {
-        Bytes::from_owner(self.0)
+        Bytes::from_owner(Shared(self))
+    }
+}
+
+/// What only the HTTP client sees as plain bytes.
+struct Shared(SecretBytes);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 }
 
 impl From<Vec<u8>> for SecretBytes {
     /// Takes the buffer over without a copy.
     fn from(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self(Arc::new(Zeroizing::new(bytes)))
     }
 }
+
+/// By how much a buffer grows at most beyond what is needed: several large answers may be on their way at once.
+const LARGEST_RESERVE: usize = 512 * 1024;
 
 /// Bytes that grow without leaving copies behind, as a `Vec` would when it moves.
 #[derive(Default)]
@@ -79,7 +98,8 @@ impl SecretBuffer {
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
         let needed = self.0.len().saturating_add(bytes.len());
         if needed > self.0.capacity() {
-            let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(self.0.capacity().saturating_mul(2))));
+            let reserve = self.0.capacity().min(LARGEST_RESERVE);
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(self.0.capacity().saturating_add(reserve))));
             larger.extend_from_slice(&self.0);
             self.0 = larger;
         }
@@ -110,7 +130,7 @@ impl fmt::Debug for SecretBuffer {
 
 impl From<SecretBuffer> for SecretBytes {
     fn from(buffer: SecretBuffer) -> Self {
-        Self(buffer.0)
+        Self(Arc::new(buffer.0))
     }
 }
 

@@ -17,6 +17,8 @@ pub const SIDECAR_IMAGE: &str = "localhost/alcove-sidecar:test";
 
 /// The user of both images, as in the Dockerfile.
 const USER: &str = "65532:65532";
+/// What runs the webhook.
+const DEPLOYMENT: &str = "deployment/alcove-webhook";
 /// The overlay that differs from the base in the names of the images alone.
 const OVERLAY: &str = "manifests/overlays/test";
 
@@ -52,6 +54,23 @@ impl Alcove {
         }
         wait_until_trusted(node).await?;
         Ok(Self { namespace: namespace.with_context(|| format!("{kustomization} has no Deployment"))? })
+    }
+
+    /// Takes every replica of the webhook away, and waits until the last one is gone.
+    pub async fn stop(&self, node: &Node) -> Result<()> {
+        self.kubectl(node, &["scale", DEPLOYMENT, "--replicas=0"]).await?;
+        let selector = "app.kubernetes.io/name=alcove-webhook";
+        self.kubectl(node, &["wait", "--for=delete", "pod", "-l", selector, "--timeout=90s"]).await
+    }
+
+    /// Undoes [`Alcove::stop`].
+    pub async fn start(&self, node: &Node) -> Result<()> {
+        self.kubectl(node, &["scale", DEPLOYMENT, "--replicas=2"]).await?;
+        self.kubectl(node, &["rollout", "status", DEPLOYMENT, "--timeout=90s"]).await
+    }
+
+    async fn kubectl(&self, node: &Node, arguments: &[&str]) -> Result<()> {
+        node.kubectl().run(&[&["-n", self.namespace()], arguments].concat()).await.map(drop)
     }
 
     /// The namespace of the webhook.

@@ -21,11 +21,10 @@ impl Products {
     /// Builds both programs from the checkout; cargo shows its progress on stderr.
     pub fn build() -> Result<Self> {
         let stage = Stage::begin("release builds of alcove-webhook and alcove-sidecar");
-        let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
             .args(["build", "--release", "--package=alcove-webhook", "--package=alcove-sidecar"])
-            .args(["--target", &target])
+            .args(["--target", &target()])
             .current_dir(state::checkout())
             // Takes precedence over RUSTFLAGS, so the flags of whoever calls the tests do not end up in the product.
             .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
@@ -34,9 +33,20 @@ impl Products {
         let status = cargo.status().context("starting cargo")?;
         ensure!(status.success(), "the release build failed ({status}); its output is above");
         stage.done();
-        let directory = target_directory().join(target).join("release");
-        Ok(Self { webhook: directory.join("alcove-webhook"), sidecar: directory.join("alcove-sidecar") })
+        Ok(Self::built())
     }
+
+    /// What [`Products::build`] has left, for whoever comes after it: sources may have changed meanwhile, and a run of the
+    /// tests is about one version.
+    #[must_use]
+    pub fn built() -> Self {
+        let directory = target_directory().join(target()).join("release");
+        Self { webhook: directory.join("alcove-webhook"), sidecar: directory.join("alcove-sidecar") }
+    }
+}
+
+fn target() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
 }
 
 fn target_directory() -> PathBuf {

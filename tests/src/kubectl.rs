@@ -61,13 +61,24 @@ impl Kubectl {
         serde_json::from_str(&printed).context("parsing the output of kubectl")
     }
 
-    /// A client of the API as the same user.
+    /// A client of the API as the same user. It asks again after an answer that speaks of a moment: 429, 503 or 504.
     pub async fn client(&self) -> Result<kube::Client> {
+        kube::Client::try_from(self.config().await?).context("building a client of the API")
+    }
+
+    /// The same without a second try, as kubectl is: for tests of what a refusal would spoil.
+    pub async fn client_without_retries(&self) -> Result<kube::Client> {
+        let mut config = self.config().await?;
+        config.default_retry = false;
+        kube::Client::try_from(config).context("building a client of the API")
+    }
+
+    async fn config(&self) -> Result<kube::Config> {
         let kubeconfig = Kubeconfig::read_from(&self.kubeconfig)?;
         let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         // The node is on this machine; a proxy of the developer is not for it.
         config.proxy_url = None;
-        kube::Client::try_from(config).context("building a client of the API")
+        Ok(config)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

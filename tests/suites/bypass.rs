@@ -10,6 +10,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
+use crate::setting::Setting;
+
 pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = claims![
         the_type_checker_of_the_api_server_finds_nothing_in_its_policies,
@@ -20,6 +22,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         without_the_configuration_a_binding_of_the_cluster_counts_where_its_selector_says,
         without_the_configuration_a_pod_that_asks_for_no_binding_is_left_alone,
         without_the_configuration_a_large_pod_is_judged_among_a_thousand_bindings,
+        without_the_configuration_a_pod_that_has_lost_its_sidecar_is_refused,
     ]);
     tests
 }
@@ -274,9 +277,84 @@ async fn without_the_configuration_a_large_pod_is_judged_among_a_thousand_bindin
     .await
 }
 
+/// Takes something away from a Pod that Alcove has changed.
+type Loss = fn(&mut Value);
+
+/// What another webhook may do to a Pod after Alcove, and what the API server says of it.
+const LOSSES: [(Loss, &str); 6] = [
+    (|pod| drop(take_sidecar(pod)), "has no alcove-sidecar"),
+    (
+        |pod| {
+            take_sidecar(pod);
+            pod["metadata"]["annotations"].as_object_mut().unwrap().remove("alcove.dev/injected");
+        },
+        "has no alcove-sidecar",
+    ),
+    (
+        |pod| {
+            take_sidecar(pod);
+            let volumes = pod["spec"]["volumes"].as_array_mut().unwrap();
+            volumes.retain(|volume| !volume["name"].as_str().unwrap().starts_with("alcove-"));
+        },
+        "has no alcove-sidecar",
+    ),
+    (
+        |pod| {
+            let mut sidecar = take_sidecar(pod);
+            sidecar.as_object_mut().unwrap().remove("restartPolicy");
+            pod["spec"]["containers"].as_array_mut().unwrap().push(sidecar);
+        },
+        "must be in spec.initContainers",
+    ),
+    (
+        |pod| {
+            // Kubernetes itself has no startup probe without it.
+            for field in ["restartPolicy", "startupProbe"] {
+                sidecar(pod).as_object_mut().unwrap().remove(field);
+            }
+        },
+        "restartPolicy: must be Always",
+    ),
+    (|pod| drop(sidecar(pod).as_object_mut().unwrap().remove("startupProbe")), "startupProbe: is missing"),
+];
+
+fn sidecar(pod: &mut Value) -> &mut Value {
+    let containers = pod["spec"]["initContainers"].as_array_mut().unwrap();
+    containers.iter_mut().find(|container| container["name"] == "alcove-sidecar").unwrap()
+}
+
+fn take_sidecar(pod: &mut Value) -> Value {
+    let taken = sidecar(pod).clone();
+    pod["spec"]["initContainers"].as_array_mut().unwrap().retain(|container| *container != taken);
+    taken
+}
+
+/// Here no webhook is there to judge the final Pod.
+async fn without_the_configuration_a_pod_that_has_lost_its_sidecar_is_refused(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let original = pod("db-creds", "volume", &json!({"secret.alcove.dev/db-creds": setting.reference("db")}));
+    let arguments = ["-n", test.namespace().name(), "create", "--dry-run=server", "-o", "json", "-f", "-"];
+    let changed = test.node().kubectl().run_with_input(&arguments, &original.to_string()).await?;
+    let mut changed: Value = serde_json::from_str(&changed)?;
+    changed["metadata"] = json!({"generateName": "app-", "annotations": changed["metadata"]["annotations"]});
+    bypassed(&test, async |namespace| {
+        let taken = tried(namespace, &changed).await?;
+        ensure!(taken.is_ok(), "a Pod as Alcove leaves it: {taken:?}");
+        for (index, (lose, told)) in LOSSES.iter().enumerate() {
+            let mut pod = changed.clone();
+            lose(&mut pod);
+            let refusal =
+                tried(namespace, &pod).await?.err().with_context(|| format!("loss {index} is taken: {pod}"))?;
+            ensure!(refusal.contains("ValidatingAdmissionPolicy") && refusal.contains(told), "loss {index}: {refusal}");
+        }
+        Ok(())
+    })
+    .await
+}
+
 async fn the_type_checker_of_the_api_server_finds_nothing_in_its_policies(test: Test) -> Result<()> {
     test.alcove().await?;
-    for name in ["alcove-sidecar", "alcove-secret-bindings", "alcove-cluster-secret-bindings"] {
+    for name in ["alcove-sidecar", "alcove-secret-bindings", "alcove-cluster-secret-bindings", "alcove-bindings"] {
         let status = wait::until(&format!("the type check of {name}"), async || {
             let policy = test.node().kubectl().json(&["get", "validatingadmissionpolicy", name]).await?;
             let is_checked = policy["status"]["observedGeneration"] == policy["metadata"]["generation"];

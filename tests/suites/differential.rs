@@ -76,8 +76,8 @@ async fn same_either_way(test: Test, path: PathBuf) -> Result<()> {
         with_secrets.join("\n"),
         through_alcove.join("\n")
     );
-    let listed = setting.namespace().kubectl(&["get", "secrets", "-o", "name"]).await?;
-    ensure!(listed.is_empty(), "Secrets exist in the namespace that Alcove serves: {listed}");
+    let listed = setting.namespace().kubectl(&["get", "pods,secrets", "-o", "name"]).await?;
+    ensure!(listed == "pod/app\n", "not only the Pod is in the namespace that Alcove serves: {listed}");
     Ok(())
 }
 
@@ -162,6 +162,10 @@ async fn dumps(namespace: &Namespace, pod: &Value) -> Result<Vec<String>> {
         for container in pod["spec"][list].as_array().into_iter().flatten() {
             let name = container["name"].as_str().unwrap_or_default();
             let log = namespace.wait_for_log("app", name, "dump complete").await?;
+            // Two dumps that show nothing are equal, too.
+            for shown in ["path /", "env HOSTNAME=app"] {
+                ensure!(log.lines().any(|line| line.starts_with(shown)), "the dump of {name} has no {shown}:\n{log}");
+            }
             lines.extend(log.lines().map(|line| format!("{name}: {line}")));
         }
     }

@@ -4,20 +4,33 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use alcove_tests::suite::Trial;
-use alcove_tests::{facts, state};
+use alcove_tests::{claims, facts, state};
 use anyhow::{Context as _, Result, ensure};
 
+use self::readme::{
+    a_stranger_who_follows_the_readme_gets_a_pod_with_its_secret, every_text_that_the_readme_explains_is_said,
+};
+
+mod readme;
+
 pub(crate) fn tests() -> Vec<Trial> {
-    facts![every_test_that_a_document_names_exists, every_link_to_a_file_leads_to_one]
+    let mut tests = facts![
+        every_test_that_a_document_names_exists,
+        every_link_leads_to_a_file_and_a_section_that_are_there,
+        every_text_that_the_readme_explains_is_said,
+    ];
+    tests.extend(claims![a_stranger_who_follows_the_readme_gets_a_pod_with_its_secret]);
+    tests
 }
 
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "CHANGELOG.md",
     "docs/annotations.md",
+    "docs/incidents.md",
     "docs/operations.md",
     "docs/performance.md",
     "docs/threat-model.md",
@@ -41,18 +54,31 @@ fn every_test_that_a_document_names_exists() -> Result<()> {
     Ok(())
 }
 
-fn every_link_to_a_file_leads_to_one() -> Result<()> {
+fn every_link_leads_to_a_file_and_a_section_that_are_there() -> Result<()> {
     for document in DOCUMENTS {
         let text = read(document)?;
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
         for target in targets.filter(|target| !target.contains("://")) {
-            let (file, _section) = target.split_once('#').unwrap_or((target, ""));
+            let (file, section) = target.split_once('#').unwrap_or((target, ""));
             let folder = state::checkout().join(document);
-            let path = folder.parent().context("a document is in a folder")?.join(file);
+            let beside = folder.parent().context("a document is in a folder")?.join(file);
+            let path = if file.is_empty() { folder } else { beside };
             ensure!(path.exists(), "{document} links to {target}, which is not there");
+            let is_there =
+                section.is_empty() || anchors(&std::fs::read_to_string(&path)?).any(|anchor| anchor == section);
+            ensure!(is_there, "{document} links to {target}, and {file} has no such section");
         }
     }
     Ok(())
+}
+
+/// What the sections of a document are called in links.
+fn anchors(text: &str) -> impl Iterator<Item = String> {
+    let titles = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    titles.map(|title| {
+        let kept = title.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
+        kept.map(|letter| if letter == ' ' { '-' } else { letter.to_ascii_lowercase() }).collect()
+    })
 }
 
 /// What stands between backticks, on one line.
@@ -83,12 +109,19 @@ fn functions() -> Result<BTreeSet<String>> {
 
 /// The Rust files below a directory.
 fn sources(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = files(directory)?;
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    Ok(found)
+}
+
+/// All files below a directory.
+fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         if path.is_dir() {
-            found.extend(sources(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.extend(files(&path)?);
+        } else {
             found.push(path);
         }
     }

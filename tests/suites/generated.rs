@@ -11,6 +11,7 @@ use alcove_tests::suite::{Test, Trial};
 use anyhow::{Result, ensure};
 use futures::{StreamExt as _, stream};
 use http::Request;
+use kube::core::Status;
 use serde_json::{Map, Value, json};
 
 use self::pods::{BOUND, is_bound};
@@ -30,8 +31,8 @@ const PODS: usize = 160;
 /// How many requests are under way at a time.
 const CONCURRENCY: usize = 8;
 
-/// What the API server makes of a Pod, or why it refuses it.
-type Answer = Result<Value, String>;
+/// What the API server makes of a Pod, or why it refuses it: each complaint with its field, as a person reads it.
+type Answer = Result<Value, BTreeSet<String>>;
 
 /// A namespace that may read everything that the generated Pods name.
 struct Court {
@@ -70,10 +71,10 @@ impl Court {
         let namespace = self.setting.namespace().name();
         let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All&fieldValidation=Ignore");
         let request = Request::post(path).header("Content-Type", "application/json").body(pod.to_string().into_bytes());
-        let request = request.map_err(|error| error.to_string())?;
+        let request = request.map_err(|error| BTreeSet::from([error.to_string()]))?;
         self.client.request(request).await.map_err(|error| match error {
-            kube::Error::Api(status) => status.message.clone(),
-            other => other.to_string(),
+            kube::Error::Api(status) => complaints(&status),
+            other => BTreeSet::from([other.to_string()]),
         })
     }
 
@@ -91,6 +92,26 @@ impl Court {
     }
 }
 
+/// What a refusal complains of: the API server lists it, and a webhook of ours writes a line for each behind a headline.
+fn complaints(status: &Status) -> BTreeSet<String> {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let listed: BTreeSet<String> = causes.map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+    match status.message.split_once("denied the request: ") {
+        Some((_, ours)) => ours.lines().skip(1).map(str::to_owned).collect(),
+        None if listed.is_empty() => BTreeSet::from([status.message.clone()]),
+        None => listed,
+    }
+}
+
+/// Complaints without those that follow from others: to Kubernetes, a volume that is not valid is not there to be mounted.
+fn causes(complaints: &BTreeSet<String>) -> BTreeSet<String> {
+    let has_invalid_volume = complaints.iter().any(|complaint| complaint.starts_with("spec.volumes["));
+    let follows = |complaint: &&String| {
+        has_invalid_volume && complaint.contains("].volumeMounts[") && complaint.contains("].name: Not found: ")
+    };
+    complaints.iter().filter(|complaint| !follows(complaint)).cloned().collect()
+}
+
 /// Fails with the first of the differences, and how many there are.
 fn none(differences: &[String], of: usize) -> Result<()> {
     let shown = differences.iter().take(3).map(String::as_str).collect::<Vec<_>>().join("\n\n");
@@ -106,10 +127,10 @@ async fn a_generated_pod_that_kubernetes_accepts_without_us_is_accepted_with_us(
     let mut injected = 0;
     for ((pod, without), with) in pods.iter().zip(&without).zip(&with) {
         if let Err(refusal) = without {
-            differences.push(format!("a generated Pod is not valid: {refusal}\n{pod}"));
+            differences.push(format!("a generated Pod is not valid: {refusal:?}\n{pod}"));
         }
         match with {
-            Err(refusal) => differences.push(format!("refused with us alone: {refusal}\n{pod}")),
+            Err(refusal) => differences.push(format!("refused with us alone: {refusal:?}\n{pod}")),
             Ok(answer) => injected += usize::from(sidecar(answer).is_some()),
         }
     }
@@ -127,7 +148,7 @@ async fn an_injected_pod_that_is_sent_again_stays_as_it_is(test: Test) -> Result
         match after.map(as_new) {
             Ok(after) if after == *before => {}
             Ok(after) => differences.push(format!("sent:\n{before}\nand answered:\n{after}")),
-            Err(refusal) => differences.push(format!("refused the second time: {refusal}\n{before}")),
+            Err(refusal) => differences.push(format!("refused the second time: {refusal:?}\n{before}")),
         }
     }
     none(&differences, first.len())?;
@@ -172,8 +193,11 @@ async fn a_damaged_pod_that_kubernetes_refuses_without_us_is_refused_with_us(tes
     let mut differences = Vec::new();
     for (((mistake, pod), without), with) in damaged.iter().zip(without).zip(with) {
         match (without, with) {
-            (Err(_), Err(_)) => {}
-            (Err(refusal), Ok(_)) => differences.push(format!("{mistake}: refused without us alone: {refusal}\n{pod}")),
+            (Err(without), Err(with)) if with == without || with == causes(&without) => {}
+            (Err(without), with) => {
+                let with = with.map_or_else(|complaints| format!("{complaints:#?}"), |_| "nothing".to_owned());
+                differences.push(format!("{mistake}: without us:\n{without:#?}\nwith us:\n{with}\n{pod}"));
+            }
             (Ok(_), _) => differences.push(format!("{mistake}: is no mistake to Kubernetes\n{pod}")),
         }
     }

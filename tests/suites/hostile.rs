@@ -41,23 +41,9 @@ async fn without_the_webhook_opted_in_pods_are_refused_and_all_others_start(test
     let namespace = setting.namespace();
     let alcove = test.alcove().await?;
     namespace.apply(&opted_in("before", &setting.reference("db")).to_string()).await?;
-    let kubectl = test.node().kubectl();
-    kubectl.run(&["scale", "deployment/alcove-webhook", "-n", alcove.namespace(), "--replicas=0"]).await?;
-    kubectl
-        .run(&[
-            "wait",
-            "--for=delete",
-            "pod",
-            "-n",
-            alcove.namespace(),
-            "-l",
-            "app.kubernetes.io/name=alcove-webhook",
-            "--timeout=90s",
-        ])
-        .await?;
+    alcove.stop(test.node()).await?;
     let outcome = with_the_webhook_down(&setting).await;
-    kubectl.run(&["scale", "deployment/alcove-webhook", "-n", alcove.namespace(), "--replicas=2"]).await?;
-    kubectl.run(&["rollout", "status", "deployment/alcove-webhook", "-n", alcove.namespace(), "--timeout=90s"]).await?;
+    alcove.start(test.node()).await?;
     outcome
 }
 

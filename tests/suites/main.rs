@@ -8,20 +8,25 @@
 )]
 
 mod architecture;
+mod beside;
 mod bypass;
 mod delivery;
 mod differential;
 mod documentation;
+mod enforced;
 mod generated;
 mod gitops;
 mod hostile;
 mod identity;
 mod inotify;
 mod invalid;
+mod isolation;
 mod leak;
+mod leaving;
 mod load;
 mod manifests;
 mod nested;
+mod objects;
 mod operations;
 mod outage;
 mod policy;
@@ -32,9 +37,12 @@ mod rotation;
 mod setting;
 mod smoke;
 mod ssh;
+mod sweep;
+mod together;
 mod tokens;
 mod variables;
 mod waiting;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -44,6 +52,7 @@ fn main() -> ExitCode {
         documentation::tests(),
         smoke::tests(),
         delivery::tests(),
+        isolation::tests(),
         rotation::tests(),
         differential::tests(),
         nested::tests(),
@@ -54,17 +63,23 @@ fn main() -> ExitCode {
         variables::tests(),
         ssh::tests(),
         policy::tests(),
+        enforced::tests(),
         identity::tests(),
         tokens::tests(),
         leak::tests(),
         invalid::tests(),
+        objects::tests(),
         generated::tests(),
         manifests::tests(),
         gitops::tests(),
         registration::tests(),
         operations::tests(),
+        together::tests(),
+        leaving::tests(),
+        windows::tests(),
         hostile::tests(),
         bypass::tests(),
+        sweep::tests(),
         quota::tests(),
         load::tests(),
     ];

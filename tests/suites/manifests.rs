@@ -5,7 +5,10 @@ use std::path::Path;
 use alcove_tests::suite::{Test, Trial};
 use alcove_tests::{claims, facts, generated, state};
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::{Value, json};
 
 pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = facts![generated_files_are_up_to_date];
@@ -81,7 +84,8 @@ async fn every_example_is_accepted_by_the_api_server(test: Test) -> Result<()> {
 /// Why the Pods of an example's Deployments are not there. That they cannot start is fine: stores and images are not here.
 async fn refused_pods(kubectl: &alcove_tests::kubectl::Kubectl, example: &str) -> Result<String> {
     let objects = kubectl.json(&["get", "-k", example]).await?;
-    let items = objects.pointer("/items").and_then(Value::as_array).cloned().unwrap_or_default();
+    let items = objects["items"].as_array().context("kubectl printed no list")?;
+    ensure!(items.iter().any(|item| item["kind"] == "Deployment"), "{example} has no workload");
     let mut refused = Vec::new();
     for item in items.iter().filter(|item| item["kind"] == "Deployment") {
         let (namespace, name) = (text(item, "/metadata/namespace"), text(item, "/metadata/name"));
@@ -98,29 +102,84 @@ async fn refused_pods(kubectl: &alcove_tests::kubectl::Kubectl, example: &str) -
     Ok(refused.join("\n"))
 }
 
+const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+
+/// Asks the API server what users may do.
+struct Court {
+    reviews: Api<SubjectAccessReview>,
+    groups: Vec<String>,
+}
+
+impl Court {
+    /// For users in the groups of a namespace's ServiceAccounts.
+    fn of(test: &Test, namespace: &str) -> Self {
+        let groups = ["system:authenticated", "system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")];
+        Self { reviews: Api::all(test.node().client().clone()), groups: groups.map(str::to_owned).to_vec() }
+    }
+
+    /// Whether a user may do something to what is named; no name stands for all of them, no namespace for every one.
+    async fn allows(&self, user: &str, verb: &str, mut what: Value) -> Result<bool> {
+        what["verb"] = verb.into();
+        let review = json!({"metadata": {}, "spec": {"user": user, "groups": self.groups, "resourceAttributes": what}});
+        let answer = self.reviews.create(&PostParams::default(), &serde_json::from_value(review)?).await?;
+        let status = answer.status.context("the API server does not answer")?;
+        ensure!(status.evaluation_error.is_none(), "{:?}", status.evaluation_error);
+        Ok(status.allowed)
+    }
+}
+
 async fn the_webhook_may_read_no_secret_but_its_own(test: Test) -> Result<()> {
     let alcove = test.alcove().await?;
-    let kubectl = test.node().kubectl();
-    let account = format!("--as=system:serviceaccount:{}:alcove-webhook", alcove.namespace());
-    let may = async |verb: &str, what: &str, namespace: &str| {
-        let question = ["auth", "can-i", verb, what, "-n", namespace, &account];
-        let subresource = ["--subresource=token"];
-        let asked = if what == "serviceaccounts" { [&question[..], &subresource].concat() } else { question.to_vec() };
-        let answer = kubectl.run(&asked).await;
-        // `can-i` exits with 1 for "no".
-        answer.is_ok_and(|text| text.trim() == "yes")
+    let home = alcove.namespace();
+    let court = Court::of(&test, home);
+    let webhook = format!("system:serviceaccount:{home}:alcove-webhook");
+    let secret = |namespace: &str, name: &str| json!({"resource": "secrets", "namespace": namespace, "name": name});
+    let tokens =
+        |namespace: &str| json!({"resource": "serviceaccounts", "subresource": "token", "namespace": namespace});
+    let pods = |namespace: &str| json!({"resource": "pods", "namespace": namespace});
+    let events = |namespace: &str| json!({"group": "events.k8s.io", "resource": "events", "namespace": namespace});
+    let policies =
+        |namespace: &str| json!({"group": "alcove.dev", "resource": "secretpolicies", "namespace": namespace});
+    let statuses = |namespace: &str| {
+        let mut what = policies(namespace);
+        what["subresource"] = "status".into();
+        what
     };
-    for verb in ["get", "list", "watch", "create", "update", "patch", "delete"] {
-        for namespace in ["default", "kube-system", test.namespace().name()] {
-            ensure!(!may(verb, "secrets", namespace).await, "the webhook may {verb} Secrets in {namespace}");
+    for verb in VERBS {
+        for namespace in ["", "default", "kube-system", test.namespace().name(), home] {
+            for (what, verbs) in [
+                (secret(namespace, ""), &[][..]),
+                (secret(namespace, "another"), &[]),
+                (tokens(namespace), &[]),
+                // To look at those that are there already, and to tell of them.
+                (pods(namespace), &["list"]),
+                (events(namespace), &["create"]),
+                (policies(namespace), &["get", "list", "watch"]),
+                (statuses(namespace), &["patch"]),
+            ] {
+                let is_allowed = court.allows(&webhook, verb, what.clone()).await?;
+                ensure!(is_allowed == verbs.contains(&verb), "the webhook: {verb} {what}: {is_allowed}");
+            }
         }
-        ensure!(!may(verb, "secrets/another", alcove.namespace()).await || verb == "create", "{verb} secrets/another");
-        ensure!(!may(verb, "serviceaccounts", "default").await, "the webhook may {verb} tokens");
-        ensure!(!may(verb, "pods", "default").await, "the webhook may {verb} Pods");
+        let is_allowed = court.allows(&webhook, verb, secret(home, "alcove-webhook-tls")).await?;
+        ensure!(
+            is_allowed == ["get", "list", "watch", "update"].contains(&verb),
+            "its own Secret: {verb} {is_allowed}"
+        );
+        for (name, verbs) in [("alcove-webhook", &["get", "list", "watch", "patch"][..]), ("another", &[])] {
+            let group = "admissionregistration.k8s.io";
+            let what = json!({"group": group, "resource": "mutatingwebhookconfigurations", "name": name});
+            let is_allowed = court.allows(&webhook, verb, what).await?;
+            ensure!(is_allowed == verbs.contains(&verb), "the registration {name}: {verb} {is_allowed}");
+        }
     }
-    ensure!(may("get", "secrets/alcove-webhook-tls", alcove.namespace()).await, "not even its own Secret");
-    ensure!(may("patch", "mutatingwebhookconfigurations/alcove-webhook", "default").await, "not its own registration");
-    ensure!(!may("patch", "mutatingwebhookconfigurations/another", "default").await, "the registrations of others");
+    // The same questions about someone who may: they are about what they seem to be about.
+    for (verb, what) in
+        [("get", secret("default", "another")), ("create", tokens("default")), ("list", pods("default"))]
+    {
+        let is_allowed = court.allows("system:kube-controller-manager", verb, what.clone()).await?;
+        ensure!(is_allowed, "nobody may {verb} {what}: this would say little");
+    }
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! What whoever runs a cluster meets: Pods that end after their permission, Windows, static Pods, audit logs, a waiting Pod.
+//! What whoever runs a cluster meets: Pods that end after their permission, static Pods, audit logs, a waiting Pod.
 
 use alcove_tests::alcove::Alcove;
 use alcove_tests::suite::{Test, Trial};
@@ -13,8 +13,6 @@ pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = claims_alone![a_new_authority_is_trusted_and_leaves_no_difference_to_the_manifests];
     tests.extend(claims![
         a_job_completes_and_goes_although_its_policy_and_its_store_are_gone,
-        a_pod_for_windows_is_refused_however_it_says_so,
-        a_pod_for_windows_that_asks_for_nothing_is_left_alone,
         a_mirror_of_a_static_pod_is_left_alone,
         the_audit_log_records_what_was_granted_by_which_policy,
         the_audit_log_records_what_was_denied,
@@ -74,50 +72,6 @@ async fn a_job_completes_and_goes_although_its_policy_and_its_store_are_gone(tes
     namespace.kubectl(&["wait", "--for=delete", "pod", &name, "--timeout=60s"]).await.map(drop)
 }
 
-/// The fields of a Pod's spec that say it is for Windows.
-fn windows() -> [Value; 3] {
-    let term = json!({"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": ["windows"]}]});
-    [
-        json!({"os": {"name": "windows"}}),
-        json!({"nodeSelector": {"kubernetes.io/os": "windows"}}),
-        json!({"affinity": {"nodeAffinity": {
-            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]},
-        }}}),
-    ]
-}
-
-fn add(pod: &mut Value, fields: &Value) {
-    for (field, value) in fields.as_object().into_iter().flatten() {
-        pod["spec"][field] = value.clone();
-    }
-}
-
-async fn a_pod_for_windows_is_refused_however_it_says_so(test: Test) -> Result<()> {
-    let setting = Setting::shared(&test).await?;
-    for fields in windows() {
-        let mut pod = pod("app", &setting.reference("db"));
-        add(&mut pod, &fields);
-        let refusal = setting.namespace().refusal(&pod.to_string()).await?;
-        ensure!(refusal.contains("no memory volumes"), "{fields}: {refusal}");
-    }
-    Ok(())
-}
-
-async fn a_pod_for_windows_that_asks_for_nothing_is_left_alone(test: Test) -> Result<()> {
-    test.alcove().await?;
-    for (index, fields) in windows().into_iter().enumerate() {
-        let name = format!("app-{index}");
-        let mut pod = pod(&name, "");
-        add(&mut pod, &fields);
-        pod["metadata"] = json!({"name": name});
-        test.namespace().apply(&pod.to_string()).await?;
-        let path = "jsonpath={.spec.initContainers}{.spec.volumes[0].secret.secretName}";
-        let left = test.namespace().kubectl(&["get", "pod", &name, "-o", path]).await?;
-        ensure!(left == "db-creds", "{left}");
-    }
-    Ok(())
-}
-
 async fn a_mirror_of_a_static_pod_is_left_alone(test: Test) -> Result<()> {
     let setting = Setting::shared(&test).await?;
     // As a kubelet reports a static Pod. It is there already: to refuse its mirror would only hide it.
@@ -136,7 +90,7 @@ async fn a_mirror_of_a_static_pod_is_left_alone(test: Test) -> Result<()> {
 }
 
 /// The audit annotations of the creation of a Pod, from the API server's log.
-async fn audited(test: &Test, pod: &str) -> Result<Value> {
+pub(crate) async fn audited(test: &Test, pod: &str) -> Result<Value> {
     let namespace = test.namespace().name();
     wait::until("the API server to log the request", async || {
         let log = std::fs::read_to_string(test.node().audit_log()).context("reading the audit log")?;

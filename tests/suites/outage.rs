@@ -49,10 +49,12 @@ async fn a_pod_waits_for_a_sealed_vault_and_starts_after_unsealing(test: Test) -
     setting.put("db", json!({"password": "behind a seal"})).await?;
     vault.seal().await?;
     setting.namespace().apply(&pod("app", &refreshed(&setting))).await?;
-    let log = setting.namespace().wait_for_log("app", "alcove-sidecar", "sealed").await?;
-    ensure!(!log.contains("behind a seal"), "{log}");
+    setting.namespace().wait_for_log("app", "alcove-sidecar", "sealed").await?;
     vault.unseal().await?;
     setting.namespace().wait_until_ready("app").await?;
+    setting.namespace().wait_for_output("app", "app", &["cat", "/etc/creds/password"], "behind a seal").await?;
+    let log = setting.namespace().logs("app", "alcove-sidecar").await?;
+    ensure!(log.contains("sealed") && !log.contains("behind a seal"), "{log}");
     let restarts = sidecar_restarts(&setting, "app").await?;
     ensure!(restarts == "0", "the sidecar was restarted {restarts} times while it waited");
     vault.stop().await

@@ -13,6 +13,7 @@ use crate::setting::Setting;
 pub(crate) fn tests() -> Vec<Trial> {
     claims_alone![
         a_registration_that_vanishes_while_serving_is_trusted_when_it_is_back,
+        a_pod_from_before_the_registration_may_change_and_go,
         a_registration_that_is_replaced_by_force_is_trusted,
         a_registration_that_comes_before_the_deployment_refuses_until_it_is_there,
         two_installations_with_different_names_serve_side_by_side,
@@ -115,24 +116,46 @@ async fn a_registration_that_vanishes_while_serving_is_trusted_when_it_is_back(t
 /// Nobody can refuse now. A Pod that opted in is not served, and does not start either.
 async fn without_a_registration(setting: &Setting<'_>) -> Result<()> {
     let namespace = setting.namespace();
-    let pod = opted_in("between", &setting.reference("db"));
-    wait::until("the API server to forget the registration", async || {
-        let taken = namespace.apply(&pod).await;
-        let Ok(()) = taken else { return Ok(Seen::attempt(taken)) };
-        let sidecar = namespace.kubectl(&["get", "pod", "between", "-o", "jsonpath={.spec.initContainers[*].name}"]);
-        if sidecar.await?.is_empty() {
-            return Ok(Seen::Met(()));
-        }
-        namespace.delete("pod", "between").await?;
-        Ok(Seen::NotYet("it was injected".to_owned()))
-    })
-    .await?;
+    unserved(namespace, "between", &opted_in("between", &setting.reference("db"))).await?;
     starts(namespace, "plain").await?;
     wait::until("the kubelet to hold the Pod back", async || {
         let events = namespace.events("between").await?.join("\n");
         Ok(if events.contains("secret \"db-creds\" not found") { Seen::Met(()) } else { Seen::NotYet(events) })
     })
     .await
+}
+
+/// Applies a Pod that opted in, until nobody refuses or changes it any more.
+async fn unserved(namespace: &Namespace, name: &str, pod: &str) -> Result<()> {
+    wait::until("the API server to forget the registration", async || {
+        let taken = namespace.apply(pod).await;
+        let Ok(()) = taken else { return Ok(Seen::attempt(taken)) };
+        let path = "jsonpath={.spec.initContainers[*].name}";
+        if namespace.kubectl(&["get", "pod", name, "-o", path]).await?.is_empty() {
+            return Ok(Seen::Met(()));
+        }
+        namespace.delete("pod", name).await?;
+        Ok(Seen::NotYet("it was injected".to_owned()))
+    })
+    .await
+}
+
+async fn a_pod_from_before_the_registration_may_change_and_go(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let namespace = setting.namespace();
+    setting.put("db", json!({"password": "p"})).await?;
+    let registration = registration(&test).await?;
+    test.node().kubectl().run_with_input(&["delete", "-f", "-"], &registration).await?;
+    let outcome = unserved(namespace, "old", &opted_in("old", &setting.reference("db"))).await;
+    Alcove::apply(test.node(), TEST).await?;
+    outcome?;
+    // A Pod like it is served again, so the changes that follow are judged.
+    served(&setting, "new").await?;
+    let patch = async |patch: &str| namespace.kubectl(&["patch", "pod", "old", "-p", patch]).await;
+    patch(r#"{"metadata": {"finalizers": ["example.com/archive"]}, "spec": {"activeDeadlineSeconds": 3600}}"#).await?;
+    namespace.kubectl(&["delete", "pod", "old", "--wait=false"]).await?;
+    patch(r#"{"metadata": {"finalizers": null}, "spec": {"activeDeadlineSeconds": 1800}}"#).await?;
+    namespace.kubectl(&["wait", "--for=delete", "pod/old", "--timeout=60s"]).await.map(drop)
 }
 
 async fn a_registration_that_is_replaced_by_force_is_trusted(test: Test) -> Result<()> {

@@ -20,6 +20,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         a_property_that_is_not_there_is_named_with_the_nearest_that_is,
         a_path_into_a_value_that_has_no_parts_is_named,
         a_secret_of_more_than_a_mebibyte_is_refused_with_its_sizes,
+        many_files_and_one_value_at_several_paths_are_followed,
+        more_files_than_could_be_followed_are_refused_at_the_start,
     ]
 }
 
@@ -42,7 +44,11 @@ fn pod(binding: &str) -> Value {
 }
 
 fn refreshed(setting: &Setting<'_>) -> String {
-    format!("{{dataFrom: ['{}'], refreshInterval: 1s}}", setting.reference("db"))
+    binding_of(setting, "db")
+}
+
+fn binding_of(setting: &Setting<'_>, name: &str) -> String {
+    format!("{{dataFrom: ['{}'], refreshInterval: 1s}}", setting.reference(name))
 }
 
 /// What kubectl shows beside the success of a Pod.
@@ -211,5 +217,49 @@ async fn a_secret_of_more_than_a_mebibyte_is_refused_with_its_sizes(test: Test) 
     setting.namespace().apply(&pod(&refreshed(&setting)).to_string()).await?;
     let status = wait_for_status(&setting, "holds 1228800 bytes, more than the 1048576 of a Secret").await?;
     ensure!(status.contains("one: 614400") && status.contains("two: 614400"), "{status}");
+    Ok(())
+}
+
+async fn many_files_and_one_value_at_several_paths_are_followed(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let namespace = setting.namespace();
+    // Each takes far more room in memory than it has bytes: whole pages, twice while it changes.
+    let shapes = [("small", 600, 1, 600), ("uneven", 200, 5100, 200), ("repeated", 1, 500_000, 5)];
+    let put = async |letter: &str| {
+        for (name, keys, size, _) in shapes {
+            let values = (0..keys).map(|key| (format!("key-{key}"), Value::from(letter.repeat(size))));
+            setting.put(name, values.collect::<serde_json::Map<_, _>>().into()).await?;
+        }
+        anyhow::Ok(())
+    };
+    let mut all = pod("");
+    let binding = |name| (format!("secret.alcove.dev/{name}"), json!(binding_of(&setting, name)));
+    all["metadata"]["annotations"] = shapes.map(|(name, ..)| binding(name)).into_iter().collect();
+    let mounts = shapes.map(|(name, ..)| json!({"name": name, "mountPath": format!("/etc/{name}")}));
+    all["spec"]["containers"][0]["volumeMounts"] = mounts.into_iter().collect();
+    all["spec"]["volumes"] =
+        shapes.map(|(name, ..)| json!({"name": name, "secret": {"secretName": name}})).into_iter().collect();
+    all["spec"]["volumes"][2]["secret"]["items"] =
+        (0..5).map(|path| json!({"key": "key-0", "path": format!("copy-{path}")})).collect();
+    put("a").await?;
+    namespace.apply(&all.to_string()).await?;
+    namespace.wait_until_ready("app").await?;
+    for letter in ["b", "c"] {
+        put(letter).await?;
+        for (name, .., files) in shapes {
+            let count = format!("grep -l {letter} /etc/{name}/* | wc -l");
+            namespace.wait_for_output("app", "app", &["sh", "-c", &count], &format!("{files}\n")).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn more_files_than_could_be_followed_are_refused_at_the_start(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let values = (0..1400).map(|key| (format!("key-{key}"), json!("x")));
+    setting.put("db", values.collect::<serde_json::Map<_, _>>().into()).await?;
+    setting.namespace().apply(&pod(&refreshed(&setting)).to_string()).await?;
+    let status = wait_for_status(&setting, "its 1400 files take 5600Ki in pages of 4Ki").await?;
+    ensure!(status.contains("its size limit is 10240Ki") && status.contains("mount only some with items"), "{status}");
     Ok(())
 }

@@ -17,8 +17,13 @@ pub(crate) struct Setting<'vault> {
 impl Setting<'static> {
     /// The Vault that all tests share.
     pub(crate) async fn shared(test: &Test) -> Result<Self> {
+        Self::shared_in(test, test.namespace().clone()).await
+    }
+
+    /// The same in another namespace than the test's own.
+    pub(crate) async fn shared_in(test: &Test, namespace: Namespace) -> Result<Self> {
         test.alcove().await?;
-        Self::of(test.vault().await?, test.namespace().clone()).await
+        Self::of(test.vault().await?, namespace).await
     }
 }
 

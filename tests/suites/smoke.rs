@@ -199,6 +199,8 @@ async fn the_audit_log_holds_the_bodies_of_pods_and_of_no_secret(test: Test) -> 
     namespace.apply(&pod("app", "env: [{name: CANARY, value: canary-in-a-pod}]")).await?;
     let log = std::fs::read_to_string(test.node().audit_log())?;
     ensure!(log.contains("canary-in-a-pod"), "the audit log has no bodies of Pods");
+    let of_secret = format!("/api/v1/namespaces/{}/secrets", namespace.name());
+    ensure!(log.contains(&of_secret), "the audit log does not know that a Secret was made");
     ensure!(!log.contains("canary-in-a-secret"), "the audit log has bodies of Secrets");
     let etcd = alcove_tests::process::run({
         let mut grep = std::process::Command::new("grep");

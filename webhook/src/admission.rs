@@ -63,7 +63,7 @@ impl Admission {
         let Some(live) = self.live.as_ref().filter(|_| first.may_be_outdated()) else {
             return first.into_answer(&question);
         };
-        match live.read(question.namespace()).await {
+        match live.read(&question.namespace).await {
             // Even where the read brought nothing new: a watch may have, since the first look.
             Outcome::Unchanged | Outcome::Changed => self.judge(&question, turn).await.into_answer(&question),
             Outcome::Failed => first.or_unavailable().into_answer(&question),

@@ -10,9 +10,11 @@ use alcove_injection::settings::{DefaultPolicy, KubernetesVersion, PullPolicy, R
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod duration;
+mod image;
 mod settings;
 
 pub use duration::Span;
+pub use image::ImageReference;
 
 /// The sidecar that is injected where nothing else is said: the one of the same version.
 const SIDECAR_IMAGE: &str = concat!("ghcr.io/alcove-dev/alcove-sidecar:", env!("CARGO_PKG_VERSION"));
@@ -132,7 +134,7 @@ pub struct ListenArgs {
     /// Address of /metrics, /healthz and /readyz, in plain HTTP.
     #[arg(long, env = "ALCOVE_METRICS_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDRESS")]
     pub metrics_listen: SocketAddr,
-    /// How many connections are open at once; further ones wait.
+    /// How many connections are open at once, at each port; for a further one, one that waits for its client is ended.
     #[arg(long, env = "ALCOVE_MAX_CONNECTIONS", default_value = "1024", value_name = "COUNT")]
     pub max_connections: u32,
     /// How many reviews are answered at once; the API server is told to repeat further ones a second later.
@@ -162,6 +164,10 @@ pub struct ClusterArgs {
     /// How long a review may wait for a live read of objects that no watch has delivered yet.
     #[arg(long, env = "ALCOVE_LIVE_READ_TIMEOUT", default_value = "2s", value_name = "DURATION")]
     pub live_read_timeout: Span,
+    /// How often the replica that holds the Lease looks for Pods that run without their sidecar or have what they may no
+    /// longer have; `0s` for never.
+    #[arg(long, env = "ALCOVE_SWEEP_INTERVAL", default_value = "5m", value_name = "DURATION")]
+    pub sweep_interval: Span,
 }
 
 /// Where the serving certificate comes from.
@@ -186,7 +192,7 @@ pub struct CertificateArgs {
     /// Name of the Secret with the authority and the serving certificate.
     #[arg(long, env = "ALCOVE_TLS_SECRET", default_value = "alcove-webhook-tls", value_name = "NAME")]
     pub tls_secret: String,
-    /// Name of the Lease; its holder rotates.
+    /// Name of the Lease; its holder rotates, and sweeps.
     #[arg(long, env = "ALCOVE_LEASE", default_value = "alcove-webhook", value_name = "NAME")]
     pub lease: String,
     /// How long the Lease holds after the last sign of life.
@@ -223,11 +229,11 @@ pub enum CertificateSource {
 pub struct SettingsArgs {
     /// Image of the injected sidecar; by digest in production.
     #[arg(long, env = "ALCOVE_SIDECAR_IMAGE", default_value = SIDECAR_IMAGE, value_name = "IMAGE")]
-    pub sidecar_image: String,
+    pub sidecar_image: ImageReference,
     /// Another image that the sidecar of a new Pod may have, such as the one of the version that is being replaced; may
     /// be given several times.
     #[arg(long, env = "ALCOVE_ALSO_ACCEPT_SIDECAR_IMAGE", value_name = "IMAGE", value_delimiter = ',')]
-    pub also_accept_sidecar_image: Vec<String>,
+    pub also_accept_sidecar_image: Vec<ImageReference>,
     /// When nodes pull the image of the sidecar; Kubernetes decides if not said.
     #[arg(long, env = "ALCOVE_SIDECAR_IMAGE_PULL_POLICY", value_name = "POLICY", value_parser = settings::word::<PullPolicy>)]
     pub sidecar_image_pull_policy: Option<PullPolicy>,

@@ -26,6 +26,9 @@ pub mod watch;
 /// How long a connection to the API server may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How many objects a list brings at once. Each may have a mebibyte and a half, and is held several times while it is read.
+pub(crate) const PAGE: u32 = 16;
+
 /// The objects that watches and live reads share.
 pub type Objects = Arc<RwLock<View>>;
 
@@ -62,7 +65,7 @@ pub enum ClusterError {
 }
 
 /// The resource of a kind.
-fn resource(kind: Kind) -> ApiResource {
+pub(crate) fn resource(kind: Kind) -> ApiResource {
     match kind {
         Kind::Namespace => ApiResource::erase::<Namespace>(&()),
         Kind::ServiceAccount => ApiResource::erase::<ServiceAccount>(&()),
@@ -82,7 +85,7 @@ fn version(text: Option<&str>) -> u64 {
 }
 
 /// An object as a document, and its version.
-fn document(resource: &ApiResource, mut object: DynamicObject) -> (Value, u64) {
+pub(crate) fn document(resource: &ApiResource, mut object: DynamicObject) -> (Value, u64) {
     let version = version(object.metadata.resource_version.as_deref());
     // The items of a list of built-in kinds do not say what they are.
     object.types = Some(TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() });

@@ -8,6 +8,7 @@
 //! | [`review`] | the admission protocol, pure |
 //! | [`admission`] | what was asked meets what is known |
 //! | [`objects`], [`files`], [`cluster`] | what is known, and where it comes from |
+//! | [`sweep`] | a look at the Pods that are there already |
 //! | [`certificates`] | what is presented to API servers, and whom they trust |
 //! | [`readiness`], [`metrics`], [`outage`], [`report`], [`clock`] | telling others how it goes |
 //!
@@ -28,3 +29,4 @@ pub mod review;
 pub mod review_once;
 pub mod serve;
 pub mod server;
+pub mod sweep;

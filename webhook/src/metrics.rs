@@ -1,5 +1,6 @@
 //! What can be counted. Every label has a bounded set of values, and none is a name that users choose.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -17,12 +18,18 @@ pub struct Metrics {
     durations: Family<Endpoint, Histogram, fn() -> Histogram>,
     rejections: Family<Rejection, Counter>,
     handshake_failures: Counter,
+    connections: Family<Connection, Gauge>,
+    evictions: Family<Eviction, Counter>,
     certificate_expiry: Gauge,
     certificate_failures: Counter,
     leading: Gauge,
     watch_synced: Family<Watch, Gauge>,
     watch_failures: Family<Watch, Counter>,
     live_reads: Family<LiveRead, Counter>,
+    swept_pods: Gauge,
+    sweep_findings: Family<Sweep, Gauge>,
+    last_sweep: Gauge,
+    sweep_failures: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -42,6 +49,35 @@ struct Rejection {
     reason: &'static str,
 }
 
+/// The ports of this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Port {
+    /// The one for reviews.
+    Reviews,
+    /// The one for metrics.
+    Observation,
+}
+
+impl Port {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reviews => "reviews",
+            Self::Observation => "observation",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Connection {
+    port: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Eviction {
+    port: &'static str,
+    reviews: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Watch {
     kind: &'static str,
@@ -50,6 +86,28 @@ struct Watch {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LiveRead {
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Sweep {
+    kind: &'static str,
+}
+
+/// What one sweep has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Swept {
+    /// How many Pods it looked at.
+    pub pods: usize,
+    /// How many it tells of, by what it tells.
+    pub findings: BTreeMap<&'static str, usize>,
+}
+
+impl Default for Swept {
+    /// Nothing of all that may be found.
+    fn default() -> Self {
+        let kinds = ["not-injected", "no-longer-granted", "undecided"];
+        Self { pods: 0, findings: kinds.map(|kind| (kind, 0)).into() }
+    }
 }
 
 /// From a tenth of a millisecond to the time after which an API server gives up.
@@ -63,15 +121,22 @@ impl Default for Metrics {
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             rejections: Family::default(),
             handshake_failures: Counter::default(),
+            connections: Family::default(),
+            evictions: Family::default(),
             certificate_expiry: Gauge::default(),
             certificate_failures: Counter::default(),
             leading: Gauge::default(),
             watch_synced: Family::default(),
             watch_failures: Family::default(),
             live_reads: Family::default(),
+            swept_pods: Gauge::default(),
+            sweep_findings: Family::default(),
+            last_sweep: Gauge::default(),
+            sweep_failures: Counter::default(),
         };
         metrics.register_admissions();
         metrics.register_upkeep();
+        metrics.register_sweeps();
         metrics
     }
 }
@@ -92,6 +157,12 @@ impl Metrics {
             "TLS handshakes that failed or took too long",
             self.handshake_failures.clone(),
         );
+        registry.register("connections", "Open connections", self.connections.clone());
+        registry.register(
+            "connection_evictions",
+            "Connections ended because all places were taken, by whether they had brought reviews",
+            self.evictions.clone(),
+        );
     }
 
     fn register_upkeep(&mut self) {
@@ -110,6 +181,22 @@ impl Metrics {
         registry.register("watch_synced", "1 if every object of the kind is known", self.watch_synced.clone());
         registry.register("watch_failures", "Failures of the watch of a kind", self.watch_failures.clone());
         registry.register("live_reads", "Reads past the watches, by outcome", self.live_reads.clone());
+    }
+
+    fn register_sweeps(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("swept_pods", "Pods that the last sweep looked at", self.swept_pods.clone());
+        registry.register(
+            "sweep_findings",
+            "Pods that the last sweep found to run without their sidecar, or to have what is granted no longer",
+            self.sweep_findings.clone(),
+        );
+        registry.register(
+            "last_sweep_timestamp_seconds",
+            "When the last sweep ended, in Unix time; 0 where another replica sweeps",
+            self.last_sweep.clone(),
+        );
+        registry.register("sweep_failures", "Sweeps that could not be ended", self.sweep_failures.clone());
     }
 
     /// Everything in the text format of Prometheus.
@@ -141,6 +228,19 @@ impl Metrics {
         self.handshake_failures.inc();
     }
 
+    /// So many connections are open at a port.
+    pub fn connections(&self, port: Port, open: usize) {
+        self.connections
+            .get_or_create(&Connection { port: port.as_str() })
+            .set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// A connection made way for another one.
+    pub fn eviction(&self, port: Port, had_brought_reviews: bool) {
+        let reviews = if had_brought_reviews { "some" } else { "none" };
+        self.evictions.get_or_create(&Eviction { port: port.as_str(), reviews }).inc();
+    }
+
     /// A certificate that expires then is served now.
     pub fn serving_until(&self, expiry: jiff::Timestamp) {
         self.certificate_expiry.set(expiry.as_second());
@@ -169,6 +269,28 @@ impl Metrics {
     /// Objects were read past the watches.
     pub fn live_read(&self, outcome: &'static str) {
         self.live_reads.get_or_create(&LiveRead { outcome }).inc();
+    }
+
+    /// A sweep has ended.
+    pub fn swept(&self, swept: &Swept, now: jiff::Timestamp) {
+        self.swept_pods.set(i64::try_from(swept.pods).unwrap_or(i64::MAX));
+        for (kind, count) in &swept.findings {
+            let count = i64::try_from(*count).unwrap_or(i64::MAX);
+            self.sweep_findings.get_or_create(&Sweep { kind }).set(count);
+        }
+        self.last_sweep.set(now.as_second());
+    }
+
+    /// This replica sweeps no more, and its numbers would only be outdated.
+    pub fn sweeps_no_more(&self) {
+        self.swept_pods.set(0);
+        self.sweep_findings.clear();
+        self.last_sweep.set(0);
+    }
+
+    /// A sweep could not be ended.
+    pub fn sweep_failure(&self) {
+        self.sweep_failures.inc();
     }
 }
 

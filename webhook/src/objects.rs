@@ -10,8 +10,10 @@ use alcove_injection::catalog::{LimitRange, ServiceAccount};
 use alcove_resources::{Kind as OurKind, Object, ObjectName};
 use serde_json::Value;
 
+mod share;
 mod view;
 
+pub use share::Share;
 pub use view::{List, Part, View};
 
 /// The kinds that reviews depend on.
@@ -121,6 +123,8 @@ pub struct Item {
     pub key: Key,
     /// What it says.
     pub content: Content,
+    /// About how many bytes of memory it takes; only what tenants write of our kinds is weighed.
+    weight: usize,
 }
 
 /// What an object says.
@@ -129,7 +133,16 @@ pub enum Content {
     /// An object of ours.
     Ours(Box<Object>),
     /// An object of ours that does not fit its kind: whoever depends on it is refused.
-    Unreadable(OurKind, Problem),
+    Unreadable {
+        /// The kind that it should be of.
+        kind: OurKind,
+        /// All of it.
+        document: Value,
+        /// Why it is none.
+        problem: Problem,
+    },
+    /// An object of ours for which its namespace has no memory left: whoever depends on it is refused.
+    LeftOut(OurKind),
     /// The labels of a namespace.
     Namespace(BTreeMap<String, String>),
     /// A ServiceAccount.
@@ -155,7 +168,7 @@ impl Item {
                 Some(object) => (Kind::Ours(object.object_name().kind), Content::Ours(Box::new(object))),
             },
         };
-        Ok(Some(Self { key: Key::of(kind, document)?, content }))
+        Ok(Some(Self::of(Key::of(kind, document)?, content, document)))
     }
 
     /// Takes a document that the API server delivers as one of `kind`.
@@ -170,12 +183,22 @@ impl Item {
             Kind::LimitRange => limit_range(document),
             Kind::Ours(kind) => match Object::from_value(document) {
                 Ok(Some(object)) => Content::Ours(Box::new(object)),
-                Ok(None) => Content::Unreadable(kind, Problem::new("apiVersion", "is not alcove.dev/v1alpha1")),
-                Err(problem) => Content::Unreadable(kind, problem),
+                Ok(None) => unreadable(kind, document, Problem::new("apiVersion", "is not alcove.dev/v1alpha1")),
+                Err(problem) => unreadable(kind, document, problem),
             },
         };
-        Ok(Self { key: Key::of(kind, document)?, content })
+        Ok(Self::of(Key::of(kind, document)?, content, document))
     }
+
+    fn of(key: Key, content: Content, document: &Value) -> Self {
+        let is_weighed = key.kind.is_namespaced() && matches!(key.kind, Kind::Ours(_));
+        let weight = if is_weighed { share::weight(document) } else { 0 };
+        Self { key, content, weight }
+    }
+}
+
+fn unreadable(kind: OurKind, document: &Value, problem: Problem) -> Content {
+    Content::Unreadable { kind, document: document.clone(), problem }
 }
 
 fn namespace(document: &Value) -> Content {
@@ -229,7 +252,7 @@ mod tests {
         });
         let item = Item::delivered(Kind::Ours(OurKind::SecretPolicy), &document).unwrap();
         assert_eq!(item.key.to_string(), "SecretPolicy b/a");
-        assert!(matches!(item.content, Content::Unreadable(OurKind::SecretPolicy, _)));
+        assert!(matches!(item.content, Content::Unreadable { kind: OurKind::SecretPolicy, .. }));
     }
 
     #[test]

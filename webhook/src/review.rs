@@ -55,6 +55,8 @@ pub enum Target {
     /// A part of a Pod that has a door of its own, through which more than that part may be changed: the status brings
     /// annotations along, and a change of the resources the containers.
     Subresource,
+    /// An ExternalStore or a ClusterExternalStore.
+    Store,
     /// Anything else, such as the log of a Pod.
     Other,
 }
@@ -156,7 +158,8 @@ impl Review {
         if self.target == Target::Other || self.operation == Operation::Other {
             return Ok(self);
         }
-        if self.namespace.is_empty() {
+        // Of the kinds that are judged, only a ClusterExternalStore has none.
+        if self.namespace.is_empty() && self.target != Target::Store {
             return Err(Missing::Namespace);
         }
         if self.object.is_none() {
@@ -206,6 +209,7 @@ fn target(request: &Map<String, Value>) -> Result<Target, Missing> {
         (_, "", _) => Err(Missing::Resource),
         ("", "pods", "") => Ok(Target::Pod),
         ("", "pods", "ephemeralcontainers" | "resize" | "status") => Ok(Target::Subresource),
+        ("alcove.dev", "externalstores" | "clusterexternalstores", "") => Ok(Target::Store),
         _ => Ok(Target::Other),
     }
 }

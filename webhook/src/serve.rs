@@ -18,16 +18,21 @@ use crate::cluster::live::Live;
 use crate::cluster::watch::Watch;
 use crate::cluster::{self, Objects, audiences, version};
 use crate::files;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Port};
 use crate::objects::Kind;
 use crate::readiness::Readiness;
 use crate::server::connection::{Departure, Transport};
 use crate::server::listener::{Listener, Unserved};
 use crate::server::{self, Context};
+use crate::sweep::{Sources, Sweeper, Whereabouts};
 
+mod descriptors;
+mod leadership;
 mod logging;
 mod presenting;
 mod signals;
+
+use leadership::Leadership;
 
 /// How many threads serve at most: reviews are short, and each thread costs memory.
 const THREADS: usize = 4;
@@ -95,11 +100,13 @@ struct Ports {
 
 impl Ports {
     async fn open(arguments: &ListenArgs, metrics: &Arc<Metrics>) -> anyhow::Result<Self> {
-        let open = async |address| {
-            let opened = Listener::bind(address, arguments.max_connections, Arc::clone(metrics)).await;
+        let connections = descriptors::connections(arguments.max_connections);
+        let open = async |port, address| {
+            let opened = Listener::bind(port, address, connections, Arc::clone(metrics)).await;
             opened.with_context(|| format!("cannot listen on {address}"))
         };
-        Ok(Self { reviews: open(arguments.listen).await?, observation: open(arguments.metrics_listen).await? })
+        let reviews = open(Port::Reviews, arguments.listen).await?;
+        Ok(Self { reviews, observation: open(Port::Observation, arguments.metrics_listen).await? })
     }
 }
 
@@ -173,7 +180,9 @@ fn from_files(arguments: &ServeArgs, process: &Process) -> anyhow::Result<Admiss
 
 async fn in_cluster(arguments: &ServeArgs, process: &Process) -> anyhow::Result<Admission> {
     let client = cluster::client(arguments.cluster.kubeconfig.as_deref()).await?;
-    presenting::in_cluster(&arguments.certificates, &arguments.cluster.namespace, process, &client)?;
+    let (certificates, namespace) = (&arguments.certificates, arguments.cluster.namespace.as_str());
+    let leadership = Leadership::new(certificates)?;
+    presenting::in_cluster(certificates, namespace, &leadership, process, &client)?;
     let objects = Objects::default();
     for kind in Kind::ALL {
         let condition = process.readiness.condition(kind.as_str());
@@ -190,6 +199,22 @@ async fn in_cluster(arguments: &ServeArgs, process: &Process) -> anyhow::Result<
         process.spawn(version::follow(client.clone(), Arc::clone(&settings), condition));
     }
     let patience = arguments.cluster.live_read_timeout.duration();
-    let live = Live::new(client, Arc::clone(&objects), patience, Arc::clone(&process.metrics));
+    let live = || Live::new(client.clone(), Arc::clone(&objects), patience, Arc::clone(&process.metrics));
+    let interval = arguments.cluster.sweep_interval.duration();
+    if !interval.is_zero() {
+        let sources = Sources {
+            client: client.clone(),
+            objects: Arc::clone(&objects),
+            settings: Arc::clone(&settings),
+            live: live(),
+            readiness: process.readiness.clone(),
+            whereabouts: Whereabouts::of(namespace, &certificates.configuration_name),
+            identity: leadership.identity().to_owned(),
+            metrics: Arc::clone(&process.metrics),
+        };
+        process.spawn(Sweeper::new(sources, interval).run(leadership.leads()));
+    }
+    leadership.pursue((namespace, &certificates.lease), process, &client);
+    let live = live();
     Ok(Admission::in_cluster(objects, settings, live))
 }

@@ -24,8 +24,10 @@ use crate::review::{Answer, Malformed, Review, Status};
 mod body;
 pub mod connection;
 pub mod listener;
+mod room;
 
 use body::{BodyError, Memory};
+use room::Guest;
 
 /// How many bytes a review may have: twice the largest request that an API server accepts, as an UPDATE carries two
 /// objects, and some.
@@ -83,8 +85,9 @@ pub fn observation(context: Arc<Context>) -> Router {
 
 async fn review(webhook: Webhook, State(context): State<Arc<Context>>, request: Request) -> Response {
     let begin = Instant::now();
+    let guest = request.extensions().get::<Arc<Guest>>().cloned();
     let response = match read(&context, request).await {
-        Ok(bytes) => answer(webhook, &context, &bytes).await,
+        Ok(bytes) => answer(webhook, &context, guest.as_ref(), &bytes).await,
         Err(rejection) => rejection.respond(&context.metrics),
     };
     context.metrics.duration(webhook.as_str(), begin.elapsed());
@@ -99,7 +102,7 @@ async fn read(context: &Context, request: Request) -> Result<body::Held<'_>, Rej
     context.memory.read(request.into_body(), LONGEST_BODY, BODY_TIMEOUT).await.map_err(Rejection::Body)
 }
 
-async fn answer(webhook: Webhook, context: &Context, bytes: &[u8]) -> Response {
+async fn answer(webhook: Webhook, context: &Context, guest: Option<&Arc<Guest>>, bytes: &[u8]) -> Response {
     let review = match Review::parse(bytes) {
         Ok(review) => review,
         Err(Malformed::Incomplete { uid, what }) => {
@@ -108,6 +111,7 @@ async fn answer(webhook: Webhook, context: &Context, bytes: &[u8]) -> Response {
         }
         Err(malformed) => return Rejection::Malformed(malformed).respond(&context.metrics),
     };
+    let _owed = guest.map(Guest::brings_a_review);
     // Without every deny rule, an allow rule says nothing; API servers do not ask before, but others might.
     if let Some(obstacles) = context.readiness.unmet() {
         return Rejection::NotReady(obstacles).respond(&context.metrics);

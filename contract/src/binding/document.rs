@@ -23,7 +23,7 @@ const MOST_SOURCES: usize = 32;
 pub struct BindingDocument {
     /// The Secret's type; the built-in types are checked before anything is published.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
+    #[schemars(schema_with = "type_schema")]
     pub secret_type: Option<String>,
     /// File name → reference, or an object {ref, mode, encoding}.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -53,17 +53,43 @@ pub struct BindingDocument {
     pub immutable: Option<bool>,
 }
 
-fn data_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    // A value is a string or an object, which a structural schema cannot say: the webhook says what is wrong with it.
+fn type_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
-        "type": "object",
-        "maxProperties": MOST_KEYS,
-        "additionalProperties": {"x-kubernetes-preserve-unknown-fields": true},
+        "type": "string",
+        "nullable": true,
+        "maxLength": 253,
+        "x-kubernetes-validations": [{
+            "rule": "!(self in ['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token'])",
+            "message": "cannot be delivered: the control plane issues or reads such tokens itself",
+        }],
     })
 }
 
+fn data_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    // A value is a string or an object. A structural schema cannot say so and CEL in it cannot see such values, but what it
+    // demands of each form it can say. The names and the forms are left to the admission policy `alcove-bindings`.
+    let reference = generator.subschema_for::<Reference>();
+    let mut value = reference.clone();
+    value.remove("type");
+    value.remove("x-kubernetes-validations");
+    value.insert("x-kubernetes-preserve-unknown-fields".to_owned(), true.into());
+    value.insert("required".to_owned(), json!(["ref"]));
+    value.insert("maxProperties".to_owned(), ENTRY_FIELDS.len().into());
+    let mode = json!({
+        "x-kubernetes-int-or-string": true, "minimum": 0, "maximum": 0o777, "maxLength": 16, "pattern": "^(0o)?0*[0-7]{1,3}$",
+    });
+    let encoding = json!({"type": "string", "enum": ENCODINGS});
+    value.insert("properties".to_owned(), json!({"ref": reference, "mode": mode, "encoding": encoding}));
+    schemars::json_schema!({"type": "object", "maxProperties": MOST_KEYS, "additionalProperties": value})
+}
+
 fn references_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    let item = generator.subschema_for::<Reference>();
+    let mut item = generator.subschema_for::<Reference>();
+    let message =
+        "names one property, and dataFrom takes all of them: leave \"#…\" away, or move it to data under a file name";
+    if let Some(Value::Array(rules)) = item.get_mut("x-kubernetes-validations") {
+        rules.push(json!({"rule": "!self.contains('#')", "message": message}));
+    }
     schemars::json_schema!({"type": "array", "maxItems": MOST_SOURCES, "items": item})
 }
 
@@ -72,6 +98,10 @@ fn template_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         "type": "object",
         "maxProperties": MOST_KEYS,
         "additionalProperties": {"type": "string", "maxLength": 65536},
+        "x-kubernetes-validations": [{
+            "rule": "self.size() == 0",
+            "message": "is not supported by this version of Alcove: name the values under data, one file for each",
+        }],
     })
 }
 
@@ -145,6 +175,7 @@ impl Binding {
 
 const FIELDS: &[&str] = &["type", "data", "dataFrom", "template", "keys", "refreshInterval", "optional", "immutable"];
 const ENTRY_FIELDS: &[&str] = &["ref", "mode", "encoding"];
+const ENCODINGS: [&str; 4] = ["raw", "base64", "base64url", "hex"];
 
 /// Takes the fields of a document one by one and gathers what is wrong with them.
 struct Reader<'a> {
@@ -181,7 +212,8 @@ impl Reader<'_> {
             None => false,
             Some(Value::Bool(flag)) => *flag,
             Some(other) => {
-                let problem = Problem::new(name, "must be true or false").with_value(other.to_string());
+                let written = other.as_str().map_or_else(|| other.to_string(), str::to_owned);
+                let problem = Problem::new(name, "must be true or false").with_value(written);
                 self.problems.push(problem);
                 false
             }
@@ -238,6 +270,25 @@ impl Reader<'_> {
 
     /// What only the whole binding shows.
     fn check(&mut self, binding: &Binding) {
+        self.check_template();
+        if self.problems.is_empty() && binding.references().next().is_none() {
+            self.problems.push(
+                Problem::new("", "names no value")
+                    .with_remedy("name one under `data`, or a whole secret under `dataFrom`"),
+            );
+        }
+        self.check_type(binding);
+        if let Some((index, reference)) = binding.data_from.iter().enumerate().find(|(_, item)| item.property.is_some())
+        {
+            self.problems.push(
+                Problem::new(format!("dataFrom[{index}]"), "names one property, and dataFrom takes all of them")
+                    .with_value(reference.to_string())
+                    .with_remedy("leave \"#…\" away, or move it to `data` under a file name"),
+            );
+        }
+    }
+
+    fn check_template(&mut self) {
         if let Some(template) = self.present("template") {
             let is_empty = template.as_object().is_some_and(Map::is_empty);
             if !is_empty {
@@ -247,20 +298,25 @@ impl Reader<'_> {
                 );
             }
         }
-        if self.problems.is_empty() && binding.references().next().is_none() {
-            self.problems.push(
-                Problem::new("", "names no value")
-                    .with_remedy("name one under `data`, or a whole secret under `dataFrom`"),
-            );
+    }
+
+    /// Keys that the type demands and that can never be there. What a store has under `dataFrom` only the sidecar sees.
+    fn check_type(&mut self, binding: &Binding) {
+        // A key that could not be read may be just the one.
+        if !self.problems.is_empty() || !binding.data_from.is_empty() {
+            return;
         }
-        if let Some((index, reference)) = binding.data_from.iter().enumerate().find(|(_, item)| item.property.is_some())
-        {
-            self.problems.push(
-                Problem::new(format!("dataFrom[{index}]"), "names one property, and dataFrom takes all of them")
-                    .with_value(reference.to_string())
-                    .with_remedy("leave \"#…\" away, or move it to `data` under a file name"),
-            );
-        }
+        let secret_type = &binding.secret_type;
+        let is_there = |key: &&str| binding.data.contains_key(*key);
+        let absent = secret_type.required_keys().iter().filter(|group| !group.iter().any(is_there));
+        self.problems.extend(absent.map(|group| {
+            let (place, what) = match group {
+                [key] => (format!("data[{key}]"), "is".to_owned()),
+                group => ("data".to_owned(), format!("holds none of {}, one of which is", group.join(", "))),
+            };
+            Problem::new(place, format!("{what} required by type {secret_type} and may not be missing"))
+                .with_remedy("bind it, or take another type")
+        }));
     }
 }
 
@@ -307,13 +363,12 @@ impl Entry {
 }
 
 fn encoding(value: Option<&Value>) -> Result<Encoding, Problem> {
-    let known = ["raw", "base64", "base64url", "hex"];
     match value {
         None | Some(Value::Null) => Ok(Encoding::Raw),
         Some(value) => Encoding::deserialize(value).map_err(|_unknown_word| {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             let problem = Problem::new("encoding", "is not an encoding").with_value(&text);
-            problem.with_remedy(spelling::remedy(&text, &known))
+            problem.with_remedy(spelling::remedy(&text, &ENCODINGS))
         }),
     }
 }

@@ -40,4 +40,11 @@ mod tests {
             assert!(canonical_key(&Key::new(wrong)).is_err(), "{wrong}");
         }
     }
+
+    #[test]
+    fn an_option_is_named_and_told_to_be_left_away() {
+        let key = Key { path: "db".into(), options: [("version".into(), "1".into())].into() };
+        let expected = ": \"version\" is an option, and this store has none; leave it away, with the '?' before it";
+        assert_eq!(canonical_key(&key).unwrap_err().to_string(), expected);
+    }
 }

@@ -1,14 +1,18 @@
 //! One object of ours, read once when it arrives and not at each Pod.
 
 use super::selection::Selection;
+use crate::audiences::is_exclusive_by_default;
 use crate::policy::Policy;
 use alcove_contract::binding::Binding;
 use alcove_contract::{Problem, Problems};
 use alcove_resources::store::Provider;
 use alcove_resources::{
-    ClusterExternalStore, ClusterSecretBinding, ClusterSecretPolicy, ExternalStore, ObjectName, SecretBinding,
+    ClusterExternalStore, ClusterSecretBinding, ClusterSecretPolicy, ExternalStore, Kind, ObjectName, SecretBinding,
     SecretPolicy,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde::Deserialize;
+use serde_json::Value;
 
 /// An object: where it holds and what it says.
 ///
@@ -26,11 +30,34 @@ pub(crate) struct Entry<T> {
 pub(crate) struct StoreContent {
     pub(crate) provider: Provider,
     pub(crate) audience: Option<String>,
+    /// Whether only the sidecar may have a token with this audience.
+    pub(crate) is_exclusive: bool,
+}
+
+impl StoreContent {
+    fn new(provider: Provider, audience: Option<String>, exclusive: Option<bool>) -> Self {
+        let is_exclusive = exclusive.unwrap_or_else(|| audience.as_deref().is_some_and(is_exclusive_by_default));
+        Self { provider, audience, is_exclusive }
+    }
+
+    /// The audience, if it is the store's alone.
+    pub(crate) fn reserved_audience(&self) -> Option<&str> {
+        self.audience.as_deref().filter(|_| self.is_exclusive)
+    }
 }
 
 impl<T> Entry<T> {
-    pub(crate) fn unreadable(object: ObjectName, problem: Problem) -> Self {
-        Self::new(object, Ok(Selection::everywhere()), Err(problem.into()))
+    /// An object that does not fit its kind. The namespaces that its selector leaves out are not concerned: what cannot be
+    /// read in a selector only makes it select more.
+    pub(crate) fn unreadable(object: ObjectName, document: &Value, problem: Problem) -> Self {
+        let selector = document.pointer("/spec/namespaceSelector").map(LabelSelector::deserialize);
+        let selection = match (object.kind, selector) {
+            (Kind::ClusterSecretBinding | Kind::ClusterSecretPolicy, Some(Ok(selector))) => {
+                Selection::by_selector(Some(&selector)).unwrap_or_else(|_wrong| Selection::everywhere())
+            }
+            _ => Selection::everywhere(),
+        };
+        Self::new(object, Ok(selection), Err(problem.into()))
     }
 
     /// What the object says.
@@ -56,7 +83,8 @@ impl<T> Entry<T> {
 /// The same problems, each naming the object that it stands in.
 pub(crate) fn located(problems: &Problems, object: &ObjectName) -> Problems {
     problems.clone().map(|mut problem| {
-        problem.place = format!("{object}: {}", problem.place);
+        let separator = if problem.place.is_empty() { "" } else { ": " };
+        problem.place = format!("{object}{separator}{}", problem.place);
         problem
     })
 }
@@ -74,14 +102,14 @@ impl Entry<Binding> {
 
 impl Entry<StoreContent> {
     pub(crate) fn of_store(object: ObjectName, store: ExternalStore) -> Self {
-        let content = StoreContent { provider: store.spec.provider, audience: store.spec.audience };
-        Self::everywhere(object, Ok(content))
+        let spec = store.spec;
+        Self::everywhere(object, Ok(StoreContent::new(spec.provider, spec.audience, spec.exclusive_audience)))
     }
 
     pub(crate) fn of_cluster_store(object: ObjectName, store: ClusterExternalStore) -> Self {
         let selection = Selection::by_conditions(&store.spec.conditions);
-        let content = StoreContent { provider: store.spec.provider, audience: store.spec.audience };
-        Self::new(object, selection, Ok(content))
+        let spec = store.spec;
+        Self::new(object, selection, Ok(StoreContent::new(spec.provider, spec.audience, spec.exclusive_audience)))
     }
 }
 

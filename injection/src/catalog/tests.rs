@@ -1,5 +1,5 @@
 use super::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
 impl Catalog {
     /// A catalog of these objects, in this order.
@@ -126,9 +126,9 @@ fn an_object_that_does_not_fit_its_kind_refuses_who_depends_on_it() {
     let mut catalog = Catalog::default();
     let object = |kind: Kind, namespace: &str| ObjectName { kind, namespace: namespace.into(), name: "db".into() };
     let problem = Problem::new("", "does not fit its kind");
-    catalog.apply_unreadable(object(Kind::SecretBinding, "app"), problem.clone());
-    catalog.apply_unreadable(object(Kind::ClusterSecretBinding, ""), problem.clone());
-    catalog.apply_unreadable(object(Kind::ExternalStore, "app"), problem);
+    catalog.apply_unreadable(object(Kind::SecretBinding, "app"), &Value::Null, problem.clone());
+    catalog.apply_unreadable(object(Kind::ClusterSecretBinding, ""), &Value::Null, problem.clone());
+    catalog.apply_unreadable(object(Kind::ExternalStore, "app"), &Value::Null, problem);
     assert!(catalog.binding("db", "app").is_err());
     assert!(catalog.binding("db", "other").is_err());
     assert!(matches!(catalog.store(&name("db"), "app"), Err(WrongStore::Unreadable(_))));
@@ -218,4 +218,15 @@ fn a_service_account_is_known_until_it_is_removed() {
     catalog.remove_service_account("app", "web");
     catalog.remove_service_account("app", "never-seen");
     assert!(catalog.service_account("app", "web").is_none());
+}
+
+#[test]
+fn a_copy_shares_what_it_holds_and_changes_alone() {
+    let spec = json!({"data": {"a": "vault:kv/a#p"}});
+    let catalog = Catalog::of(["db", "other"].map(|name| binding("SecretBinding", name, spec.clone())));
+    let mut copy = catalog.clone();
+    copy.remove(&catalog.binding("other", "app").unwrap().unwrap().object.clone());
+    let of = |catalog: &Catalog| std::ptr::from_ref(catalog.binding("db", "app").unwrap().unwrap().binding);
+    assert_eq!(of(&catalog), of(&copy));
+    assert!(catalog.binding("other", "app").unwrap().is_some() && copy.binding("other", "app").unwrap().is_none());
 }

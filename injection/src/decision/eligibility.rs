@@ -13,7 +13,7 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 const OS_LABELS: [&str; 2] = ["kubernetes.io/os", "beta.kubernetes.io/os"];
 
 /// Pods that are left alone whatever else they say.
-pub(super) fn left_alone(pod: &Pod) -> Option<Skip> {
+pub(crate) fn left_alone(pod: &Pod) -> Option<Skip> {
     let annotation = |name: &str| pod.annotations().find(|(key, _)| *key == name).map(|(_, value)| value);
     if annotation(MIRROR).is_some() {
         let is_annotated = pod.annotations().any(|(key, _)| annotations::is_ours(key));

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 /// What is found while a Pod is judged.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    problems: Problems,
+    pub problems: Problems,
     /// The values of the problems at each place.
     known: HashMap<String, HashSet<Option<String>>>,
     reason: Option<RefusalReason>,

@@ -165,7 +165,7 @@ pub(crate) fn is_memory(volume: &Value) -> bool {
 /// Whether a mount at this path would change what the sidecar is or sees of its own.
 pub(crate) fn is_own_path(path: &str) -> bool {
     let path = clean(path);
-    let own = [PROGRAM, "/alcove", layout::DEFAULT_API_TOKEN, "/etc", "/proc", "/sys", "/dev"];
+    let own = [PROGRAM, layout::ROOT, layout::DEFAULT_API_TOKEN, "/etc", "/proc", "/sys", "/dev"];
     own.iter().any(|own| is_within(&path, own) || is_within(own, &path))
 }
 

@@ -1,6 +1,7 @@
 //! Volumes: what names a bound Secret becomes a memory volume of the same name, which the sidecar fills.
 
 use super::document::{CONTAINER_LISTS, at, items, items_mut, says, set, text, unset};
+use super::room::Room;
 use super::{mount_points, size};
 use crate::bindings::BoundSecrets;
 use alcove_contract::configuration::{
@@ -13,12 +14,6 @@ use alcove_contract::{Problem, Problems, layout};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Room for one source in a volume: the old and the new values, a mebibyte each at most, and the rest of each file's
-/// last page.
-const MEBIBYTES_PER_SOURCE: u32 = 3;
-/// Room for the values that a `subPath` mount still holds.
-const MEBIBYTES_HELD: u32 = 1;
-
 /// A volume that named a bound Secret.
 #[derive(Debug)]
 pub(crate) struct Replaced {
@@ -29,10 +24,10 @@ pub(crate) struct Replaced {
     pub guarded: Option<(String, Mode)>,
     /// The directories in it that other volumes are mounted on.
     mount_points: BTreeSet<RelativePath>,
-    /// How many sources the volume has had.
-    source_count: usize,
-    /// Whether a mount shows a part of it, and so holds the values of its start.
-    is_held: bool,
+    /// What one generation of its files takes at most.
+    room: Room,
+    /// For each container that has mounts of a part of it, their number: they hold the values of its start.
+    held: Vec<u64>,
 }
 
 /// A volume with the other sources of a replaced one, which only the sidecar mounts.
@@ -108,21 +103,14 @@ impl Volumes {
         let (default_mode, sources) = read;
         let name: LabelName =
             text(volume, "name").parse().map_err(|problem: Problem| problem.below(&format!("{place}.name")))?;
-        let source_count = items(at(volume, &["projected"]), "sources").len().max(1);
+        let room = Room::of(volume, bound);
         unset(volume, field);
         // Its size is known once the mounts are.
         set(volume, "emptyDir", Value::Null);
         let guarded = sources.iter().find_map(|source| guarded(source, default_mode, bound));
         self.order.push(name.to_string());
-        let replaced = Replaced {
-            name,
-            default_mode,
-            sources,
-            guarded,
-            mount_points: BTreeSet::new(),
-            source_count,
-            is_held: false,
-        };
+        let replaced =
+            Replaced { name, default_mode, sources, guarded, mount_points: BTreeSet::new(), room, held: Vec::new() };
         self.replaced.insert(replaced.name.to_string(), replaced);
         Ok(())
     }
@@ -185,10 +173,19 @@ impl Volumes {
     }
 
     fn make_mounts_read_only(&mut self, container: &mut Value) {
+        let mut held: BTreeMap<String, u64> = BTreeMap::new();
         for mount in items_mut(container, "volumeMounts") {
-            let Some(volume) = self.replaced.get_mut(text(mount, "name")) else { continue };
-            volume.is_held |= is_sub_path(mount);
+            let name = text(mount, "name");
+            if !self.contains(name) {
+                continue;
+            }
+            if is_sub_path(mount) {
+                *held.entry(name.to_owned()).or_default() += 1;
+            }
             set(mount, "readOnly", true.into());
+        }
+        for (name, mounts) in held {
+            self.replaced.entry(name).and_modify(|volume| volume.held.push(mounts));
         }
     }
 }
@@ -201,8 +198,7 @@ pub(crate) fn is_sub_path(mount: &Value) -> bool {
 impl Replaced {
     /// How much the volume may hold.
     pub(crate) fn mebibytes(&self) -> u32 {
-        let per_source = MEBIBYTES_PER_SOURCE + if self.is_held { MEBIBYTES_HELD } else { 0 };
-        u32::try_from(self.source_count).unwrap_or(u32::MAX).saturating_mul(per_source)
+        self.room.mebibytes(self.held.iter().copied())
     }
 
     /// What the sidecar is told of this volume.

@@ -4,8 +4,8 @@ use std::fmt;
 
 use alcove_contract::{Problem, Problems};
 
-/// As many problems are told one by one; more help nobody, and a Pod can have hundreds of thousands of them.
-const TOLD: usize = 100;
+/// As many problems are told one by one, of the hundred that a refusal shows; a Pod can have hundreds of thousands of them.
+const TOLD: usize = 99;
 
 /// Where something stands in the Pod. It borrows its parent and becomes text only when there is something to say.
 #[derive(Clone, Copy)]

@@ -125,8 +125,8 @@ fn a_hundred_thousand_mistakes_are_answered_in_a_hundred_lines() {
 
     let said = said(&document);
 
-    assert_eq!(said.len(), 101);
-    assert_eq!(said.last().map(String::as_str), Some("spec: 199900 more problems like these"));
+    assert_eq!(said.len(), 100);
+    assert_eq!(said.last().map(String::as_str), Some("spec: 199901 more problems like these"));
 }
 
 /// Names of fields that the rules look at, so that a document made of them goes deep into the rules.

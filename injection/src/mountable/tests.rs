@@ -29,9 +29,16 @@ fn everywhere() -> Pod {
 }
 
 fn checked(value: &str, secrets: &[&str], pulls: &[&str]) -> Mountable {
+    let of = |annotation: &str| checked_by(&[(annotation, value)], secrets, pulls);
+    let (theirs, ours) = (of(OF_KUBERNETES), of(OF_ALCOVE));
+    assert_eq!(theirs.problems, ours.problems, "the two annotations mean the same");
+    theirs
+}
+
+fn checked_by(annotations: &[(&str, &str)], secrets: &[&str], pulls: &[&str]) -> Mountable {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
     let mut catalog = Catalog::default();
-    let annotations = [(ENFORCE.to_owned(), value.to_owned())].into();
+    let annotations = annotations.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let account = ServiceAccount { annotations, secrets: names(secrets), image_pull_secrets: names(pulls) };
     catalog.apply_service_account("app", "web", account);
     check(&catalog, &everywhere(), |mention| mention.secret == "bound")
@@ -81,9 +88,27 @@ fn the_annotation_is_read_as_go_reads_booleans_and_what_does_not_parse_enforces_
 }
 
 #[test]
+fn either_annotation_enforces_whatever_the_other_says_and_each_is_warned_of_in_its_own_words() {
+    for pair in [["true", "false"], ["false", "true"], ["false", "no"], ["", "f"]] {
+        let annotations = [(OF_KUBERNETES, pair[0]), (OF_ALCOVE, pair[1])];
+        assert!(!checked_by(&annotations, &[], &[]).problems.is_empty(), "{pair:?}");
+    }
+    assert_eq!(checked_by(&[(OF_KUBERNETES, "false"), (OF_ALCOVE, "0")], &[], &[]), Mountable::default());
+    assert_eq!(
+        checked_by(&[(OF_KUBERNETES, "no"), (OF_ALCOVE, "on")], &[], &[]).warnings,
+        [
+            "kubernetes.io/enforce-mountable-secrets: \"no\" of ServiceAccount \"web\" is not a boolean; Kubernetes takes \
+             it for false, Alcove enforces; write \"true\" or \"false\"",
+            "alcove.dev/enforce-mountable-secrets: \"on\" of ServiceAccount \"web\" is not a boolean; Alcove enforces; write \
+             \"true\" or \"false\"",
+        ]
+    );
+}
+
+#[test]
 fn only_the_mentions_asked_for_are_checked() {
     let mut catalog = Catalog::default();
-    let annotations = [(ENFORCE.to_owned(), "true".to_owned())].into();
+    let annotations = [(OF_KUBERNETES.to_owned(), "true".to_owned())].into();
     catalog.apply_service_account("app", "web", ServiceAccount { annotations, ..ServiceAccount::default() });
     assert_eq!(check(&catalog, &everywhere(), |_| false), Mountable::default());
 }

@@ -29,7 +29,7 @@ pub fn smallest_policy(catalog: &Catalog, requests: &[Request<'_>]) -> Result<St
         1 => first.service_account.to_owned(),
         _ => format!("{}-{number}", first.service_account),
     });
-    let free = names.filter(|name| !catalog.has_policy(first.namespace, name));
+    let free = names.filter(|name| catalog.policy(first.namespace, name).is_none());
     let documents = rules.chunks(MOST).zip(free).map(|(allow, name)| {
         let manifest = Manifest {
             api_version: "alcove.dev/v1alpha1",
@@ -50,8 +50,10 @@ pub fn smallest_policy(catalog: &Catalog, requests: &[Request<'_>]) -> Result<St
 fn obstacle(key: &str) -> Option<&'static str> {
     if key.contains('*') {
         Some("in a pattern \"*\" would stand for other keys, too")
-    } else if key.len() > pattern::LONGEST {
+    } else if key.chars().count() > pattern::LONGEST {
         Some("it is longer than a pattern may be")
+    } else if key.trim() != key {
+        Some("a pattern may not begin or end with white space")
     } else {
         None
     }

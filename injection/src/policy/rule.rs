@@ -2,7 +2,9 @@
 
 use super::Request;
 use crate::effort::{Effort, Exhausted};
-use crate::pattern::Pattern;
+use crate::pattern::{KeySpaces, Pattern, idle};
+use alcove_contract::name::StoreName;
+use alcove_contract::provider::KeySpace;
 use alcove_contract::{Problem, Problems};
 use alcove_resources::policy::{Rule as RuleDocument, StoreSelector};
 
@@ -12,6 +14,8 @@ pub(crate) struct Policy {
     accounts: Vec<Pattern>,
     allow: Vec<Rule>,
     deny: Vec<Rule>,
+    /// The kinds of stores in which every pattern of a deny matches something.
+    deny_spaces: KeySpaces,
     /// What could not be read; whom the policy concerns must then be refused.
     pub(super) problems: Problems,
 }
@@ -23,17 +27,24 @@ struct Rule {
     store: StoreSelector,
     keys: Vec<Pattern>,
     secrets: Vec<Pattern>,
+    /// The kinds of stores in which each of `keys` matches something.
+    spaces: KeySpaces,
 }
 
 impl Policy {
     /// Reads a policy. Where it does not say whom it concerns, it concerns everybody.
     pub(crate) fn read(accounts: &[String], allow: &[RuleDocument], deny: &[RuleDocument]) -> Self {
         let mut problems = Problems::none();
-        let accounts = problems.collect(patterns(accounts, "serviceAccounts", Pattern::of_names));
+        let accounts = problems.collect(patterns(accounts, "serviceAccounts", "*", Pattern::of_names));
+        if allow.is_empty() && deny.is_empty() {
+            let nothing = Problem::new("", "allows and denies nothing");
+            problems.push(nothing.with_remedy("state a rule under allow or deny, or delete the policy"));
+        }
         let allow = rules(allow, "allow", &mut problems);
         let deny = rules(deny, "deny", &mut problems);
         let accounts = accounts.unwrap_or_else(|| vec![Pattern::anything()]);
-        Self { accounts, allow, deny, problems: problems.below("spec") }
+        let deny_spaces = deny.iter().map(|rule| rule.spaces).fold(KeySpaces::EVERYWHERE, KeySpaces::and);
+        Self { accounts, allow, deny, deny_spaces, problems: problems.below("spec") }
     }
 
     /// Whether the policy speaks of a ServiceAccount.
@@ -50,25 +61,66 @@ impl Policy {
     pub(super) fn denying(&self, request: &Request<'_>, effort: &mut Effort) -> Result<Option<usize>, Exhausted> {
         first(&self.deny, request, effort)
     }
+
+    /// The patterns of keys which deny something in other stores and can deny nothing in the one of `request`: whoever
+    /// wrote them takes something for protected that is not.
+    pub(super) fn idle_denies(
+        &self,
+        request: &Request<'_>,
+        space: KeySpace,
+        effort: &mut Effort,
+    ) -> Result<Problems, Exhausted> {
+        let mut problems = Problems::none();
+        if self.deny_spaces.includes(space) {
+            return Ok(problems);
+        }
+        for rule in &self.deny {
+            effort.spend(1)?;
+            if !rule.spaces.includes(space) && rule.is_about(request, effort)? {
+                problems.append(rule.idle_keys(request, space));
+            }
+        }
+        Ok(problems)
+    }
 }
 
 impl Rule {
     fn read(document: &RuleDocument, index: usize) -> Result<Self, Problems> {
         let mut problems = Problems::none();
-        let keys = problems.collect(patterns(&document.keys, "keys", Pattern::of_keys));
-        let secrets = problems.collect(patterns(&document.secrets, "secrets", Pattern::of_names));
+        let store = document.store.name.parse::<StoreName>();
+        problems.collect(store.map_err(|problem| problem.below("store.name")));
+        let keys = problems.collect(patterns(&document.keys, "keys", "**", Pattern::of_keys));
+        let secrets = problems.collect(patterns(&document.secrets, "secrets", "*", Pattern::of_names));
+        let spaces = document.keys.iter().map(|key| KeySpaces::of(key)).fold(KeySpaces::EVERYWHERE, KeySpaces::and);
         match (keys, secrets) {
-            (Some(keys), Some(secrets)) => Ok(Self { index, store: document.store.clone(), keys, secrets }),
+            (Some(keys), Some(secrets)) => {
+                problems.or(Self { index, store: document.store.clone(), keys, secrets, spaces })
+            }
             _ => Err(problems),
         }
     }
 
     fn matches(&self, request: &Request<'_>, effort: &mut Effort) -> Result<bool, Exhausted> {
         effort.spend(1)?;
+        Ok(self.is_about(request, effort)? && matches_any(&self.keys, request.key, effort)?)
+    }
+
+    /// Whether all but the key match.
+    fn is_about(&self, request: &Request<'_>, effort: &mut Effort) -> Result<bool, Exhausted> {
         Ok(self.store.kind == request.store_kind
             && self.store.name == request.store
-            && matches_any(&self.secrets, request.secret, effort)?
-            && matches_any(&self.keys, request.key, effort)?)
+            && matches_any(&self.secrets, request.secret, effort)?)
+    }
+
+    fn idle_keys(&self, request: &Request<'_>, space: KeySpace) -> Problems {
+        let idle = self.keys.iter().enumerate().filter_map(|(index, key)| {
+            let text = key.to_string();
+            let (reason, remedy) = idle(&text, space)?;
+            let place = format!("spec.deny[{}].keys[{index}]", self.index);
+            let reason = format!("denies no key of {} \"{}\": it {reason}", request.store_kind, request.store);
+            Some(Problem::new(place, reason).with_value(text).with_remedy(remedy))
+        });
+        idle.collect()
     }
 }
 
@@ -99,14 +151,16 @@ fn rules(documents: &[RuleDocument], list: &str, problems: &mut Problems) -> Vec
     rules
 }
 
-/// Reads a list of patterns. An empty list would match nothing, and so would silence a deny: it is a problem instead.
+/// Reads a list of patterns, of which `any` matches everything. An empty list would match nothing, and so would silence a
+/// deny: it is a problem instead.
 fn patterns(
     texts: &[String],
     field: &str,
+    any: &str,
     read: impl Fn(&str) -> Result<Pattern, Problem>,
 ) -> Result<Vec<Pattern>, Problems> {
     if texts.is_empty() {
-        return Err(Problem::new(field, "is empty").with_remedy("write \"*\" for any").into());
+        return Err(Problem::new(field, "is empty").with_remedy(format!("write \"{any}\" for any")).into());
     }
     let mut problems = Problems::none();
     let mut patterns = Vec::with_capacity(texts.len());

@@ -168,11 +168,110 @@ fn a_policy_that_cannot_be_read_refuses_whom_it_may_concern_and_says_where_it_is
 
     let mut catalog = Catalog::of([allow]);
     let object = ObjectName { kind: Kind::ClusterSecretPolicy, namespace: String::new(), name: "c".into() };
-    catalog.apply_unreadable(object.clone(), Problem::new("spec.deny", "does not fit its kind"));
+    catalog.apply_unreadable(object.clone(), &Value::Null, Problem::new("spec.deny", "does not fit its kind"));
     let unreadable = "undecided: ClusterSecretPolicy c: spec.deny: does not fit its kind";
     assert_eq!(words(&judge(&catalog, &settings(), &REQUEST)), unreadable);
     catalog.remove(&object);
     assert!(words(&judge(&catalog, &settings(), &REQUEST)).starts_with("granted"));
+}
+
+#[test]
+fn a_policy_that_states_no_rule_is_a_problem_for_whom_it_concerns() {
+    let allow = own("a", &["web"], json!([vault(&["**"])]), json!([]));
+    let empty = |account: &str| own("b", &[account], json!([]), json!([]));
+    let expected = "undecided: SecretPolicy app/b: spec: allows and denies nothing; state a rule under allow or deny, or delete \
+                    the policy";
+    assert_eq!(words(&judged([allow.clone(), empty("w*")])), expected);
+    assert!(words(&judged([allow, empty("other")])).starts_with("granted"));
+}
+
+#[test]
+fn an_object_that_does_not_fit_its_kind_concerns_no_namespace_that_its_selector_leaves_out() {
+    let allow = own("a", &["web"], json!([vault(&["**"])]), json!([]));
+    let object = ObjectName { kind: Kind::ClusterSecretPolicy, namespace: String::new(), name: "c".into() };
+    let judged = |selector: Value| {
+        let mut catalog = Catalog::of([allow.clone()]);
+        catalog.apply_namespace("app", BTreeMap::from([("team".to_owned(), "a".to_owned())]));
+        let document = json!({"spec": {"namespaceSelector": selector, "serviceAccounts": 7}});
+        catalog.apply_unreadable(object.clone(), &document, Problem::new("spec", "does not fit its kind"));
+        words(&judge(&catalog, &settings(), &REQUEST)).starts_with("granted")
+    };
+    assert!(judged(json!({"matchLabels": {"team": "b"}})));
+    let may_hold_here = [
+        json!({"matchLabels": {"team": "a"}}),
+        json!({"matchLabel": {"team": "b"}}),
+        json!({"matchExpressions": [{"key": "team", "operator": "In"}]}),
+        json!({"matchLabels": 7}),
+        json!(null),
+        json!("team b"),
+    ];
+    for selector in may_hold_here {
+        assert!(!judged(selector.clone()), "{selector}");
+    }
+}
+
+/// Denies that a store of this kind cannot have a key for.
+fn idle(provider: &Value, deny: &[&str]) -> String {
+    let mut spec = json!({"provider": provider});
+    if provider.get("vault").is_some() {
+        spec["audience"] = json!("vault");
+    }
+    let store = policy("ClusterExternalStore", "vault", spec);
+    let allow = own("a", &["web"], json!([vault(&["**"])]), json!([]));
+    words(&judged([store, allow, own("d", &["web"], json!([]), json!([vault(deny)]))]))
+}
+
+#[test]
+fn a_deny_that_no_key_of_its_store_can_meet_refuses_whom_it_is_about_with_the_right_spelling() {
+    let provider = |version: &str| {
+        let mut vault = json!({"server": "https://vault:8200", "auth": {"kubernetes": {"role": "web"}}});
+        if !version.is_empty() {
+            vault["version"] = json!(version);
+        }
+        json!({"vault": vault})
+    };
+    let place = "undecided: SecretPolicy app/d: spec.deny[0].keys[1]";
+    let why = "denies no key of ClusterExternalStore \"vault\": it is the API's path of a KV version 2 secret, not the secret's \
+               own; write \"kv/x/**\"";
+    let keys = ["kv/other", "kv/data/x/**"];
+    assert_eq!(idle(&provider("v2"), &keys), format!("{place}: \"kv/data/x/**\" {why}"));
+    let undeclared = format!("{place}: \"kv/data/x/**\" {why}, or set version: v1 in the store if the mount is KV 1");
+    assert_eq!(idle(&provider(""), &keys), undeclared);
+    assert!(idle(&provider("v1"), &keys).starts_with("granted"), "data is an ordinary folder there");
+    assert!(idle(&provider("v2"), &["kv/metadata/**"]).starts_with("granted"), "so is metadata everywhere");
+    assert!(idle(&provider("v2"), &["db"]).contains("\"db\" denies no key of"), "a Secret's name in Vault");
+    let kubernetes = json!({"kubernetes": {"remoteNamespace": "secrets"}});
+    let expected =
+        "\"kv/x\" denies no key of ClusterExternalStore \"vault\": it must be a lowercase RFC 1123 subdomain";
+    assert!(idle(&kubernetes, &["kv/x"]).contains(expected), "{}", idle(&kubernetes, &["kv/x"]));
+    assert!(idle(&kubernetes, &["db"]).starts_with("granted"));
+    assert!(
+        idle(&provider("v2"), &["kv/data/**", "kv/app/**"]).starts_with("denied"),
+        "what denies need not be mended first"
+    );
+}
+
+#[test]
+fn a_deny_about_other_accounts_secrets_or_stores_is_left_alone_however_idle() {
+    let allow = own("a", &["web"], json!([vault(&["**"])]), json!([]));
+    let store = policy(
+        "ClusterExternalStore",
+        "vault",
+        json!({"audience": "vault", "provider": {"vault": {
+            "server": "https://vault:8200", "auth": {"kubernetes": {"role": "web"}},
+        }}}),
+    );
+    let mut other_secret = vault(&["kv/data/x"]);
+    other_secret["secrets"] = json!(["other"]);
+    for (account, rule) in [
+        ("other", vault(&["kv/data/x"])),
+        ("web", other_secret),
+        ("web", rule("ClusterExternalStore", "elsewhere", &["kv/data/x"])),
+        ("web", rule("ExternalStore", "vault", &["kv/data/x"])),
+    ] {
+        let deny = own("d", &[account], json!([]), json!([rule]));
+        assert!(words(&judged([store.clone(), allow.clone(), deny.clone()])).starts_with("granted"), "{deny}");
+    }
 }
 
 #[test]

@@ -254,7 +254,7 @@ fn no_tenants_audience_is_accepted_while_an_administrators_store_cannot_be_read(
         let mut catalog = Catalog::of([object(kind, "s", spec)]);
         for name in broken {
             let name = ObjectName { kind: Kind::ClusterExternalStore, namespace: String::new(), name: (*name).into() };
-            catalog.apply_unreadable(name, Problem::new("spec.provider", "does not fit its kind"));
+            catalog.apply_unreadable(name, &Value::Null, Problem::new("spec.provider", "does not fit its kind"));
         }
         let name = "s".parse().unwrap();
         let store = catalog.store(&name, "app").unwrap();

@@ -1,9 +1,11 @@
 //! A created Pod: it must be what Alcove makes of it, field by field, whoever has touched it since.
 
 use super::{Allowance, Verdict};
-use crate::decision::{Context, Decision, Findings, RefusalReason, decide, reserved};
+use crate::audiences;
+use crate::decision::{Context, Decision, Findings, Reason, RefusalReason, decide, reserved};
 use crate::inject::document::{at, items, set, text};
 use crate::inject::{is_own_path, position};
+use crate::mountable;
 use crate::pod::{ContainerKind, Pod};
 use crate::settings::Settings;
 use alcove_contract::annotations::{self, PodAnnotations};
@@ -31,6 +33,12 @@ pub(super) fn validate(pod: &Pod, context: &Context<'_>) -> Verdict {
             findings.absent = skip.absent;
             // A Pod that asks for nothing may still look as if Alcove had been there.
             findings.refuse(RefusalReason::Reserved, reserved(pod));
+            // A mirror is the image of what a kubelet has started already.
+            if skip.reason != Reason::MirrorPod {
+                findings.refuse(RefusalReason::Tampered, marked_without_sidecar(pod));
+                mountable::judge(pod, context, &mut findings, |_| true);
+                audiences::judge(pod, context, &mut findings);
+            }
         }
         Decision::Inject(plan) => {
             findings.absent = plan.absent;
@@ -100,6 +108,16 @@ fn differences(pod: &Pod, patch: &[PatchOperation]) -> Problems {
         None => without_sidecar().into(),
         Some(_) => patch.iter().filter_map(difference).collect(),
     }
+}
+
+/// The mark of a Pod that nothing is bound in, where no sidecar could be missed otherwise.
+fn marked_without_sidecar(pod: &Pod) -> Option<Problem> {
+    has_lost_its_sidecar(pod).then(|| {
+        let reason = format!("says that Alcove has changed this Pod, which has no container {}", layout::CONTAINER);
+        let remedy = "leave the annotation away: only Alcove writes it; if it did, another webhook has taken the \
+                      container away";
+        Problem::new(annotations::place(annotations::INJECTED), reason).with_remedy(remedy)
+    })
 }
 
 fn without_sidecar() -> Problem {

@@ -1,8 +1,10 @@
 //! Ephemeral containers: whoever debugs a Pod was not granted its secrets.
 
 use super::sidecar_of;
+use crate::audiences;
 use crate::decision::{Context, Findings, RefusalReason, extent};
-use crate::inject::document::text;
+use crate::inject::document::{items, text};
+use crate::mountable;
 use crate::places::{self, Mention};
 use crate::pod::{Container, ContainerKind, Pod};
 use alcove_contract::annotations::{self, Inject, PodAnnotations};
@@ -45,6 +47,29 @@ pub(super) fn check(old: &Pod, new: &Pod, context: &Context<'_>, findings: &mut 
     }
     let names: BTreeSet<&str> = added.iter().map(|container| container.name).collect();
     refuse_mentions(new, &names, context, findings);
+    refuse_tokens(new, &added, context, findings);
+    mountable::judge(new, context, findings, |mention| newcomer(mention, &names).is_some());
+}
+
+/// Refuses mounts of tokens that the Pod itself would not get today: it came before enforcement.
+fn refuse_tokens(pod: &Pod, added: &[Container<'_>], context: &Context<'_>, findings: &mut Findings) {
+    let reserved = audiences::reserved(pod, context, findings);
+    for container in added {
+        let mounts = items(container.document, "volumeMounts").iter().enumerate();
+        let problems: Vec<Problem> = mounts
+            .filter_map(|(index, mount)| {
+                let token = reserved.iter().find(|token| token.volume == text(mount, "name"))?;
+                Some(token.mounted(format!("{}.volumeMounts[{index}].name", container.path())))
+            })
+            .collect();
+        findings.refuse(RefusalReason::Policy, problems);
+    }
+}
+
+/// The ephemeral container among `names` that a mention belongs to.
+fn newcomer<'a>(mention: &Mention<'a>, names: &BTreeSet<&str>) -> Option<&'a str> {
+    let (kind, name) = mention.container?;
+    (kind == ContainerKind::Ephemeral && names.contains(name)).then_some(name)
 }
 
 /// A warning where a container shares the processes of another, and through them its files.
@@ -72,13 +97,11 @@ fn refuse_mentions(pod: &Pod, added: &BTreeSet<&str>, context: &Context<'_>, fin
         return findings.refuse(RefusalReason::Unsupported, excesses);
     }
     for mention in places::mentions(pod) {
-        let Some((ContainerKind::Ephemeral, name)) = mention.container else { continue };
-        if added.contains(name) {
-            let reason = reason(&mention, name, annotations.as_ref(), pod, context);
-            let problem =
-                |reason: String| Problem::new(mention.path(), reason).with_value(mention.secret).with_remedy(REMEDY);
-            findings.refuse(RefusalReason::Policy, reason.map(problem));
-        }
+        let Some(name) = newcomer(&mention, added) else { continue };
+        let reason = reason(&mention, name, annotations.as_ref(), pod, context);
+        let problem =
+            |reason: String| Problem::new(mention.path(), reason).with_value(mention.secret).with_remedy(REMEDY);
+        findings.refuse(RefusalReason::Policy, reason.map(problem));
     }
 }
 

@@ -3,7 +3,7 @@
 use alcove_injection::catalog::{LimitRange, ServiceAccount};
 use alcove_injection::settings::KubernetesVersion;
 use alcove_injection::{Catalog, Settings};
-use alcove_resources::Object;
+use alcove_resources::{Kind, Object, ObjectName};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,10 +25,13 @@ pub(crate) fn apply(catalog: &mut Catalog, manifests: &str) {
             "Namespace" => catalog.apply_namespace(&name, strings(&document["metadata"]["labels"])),
             "ServiceAccount" => catalog.apply_service_account(&namespace, &name, service_account(&document)),
             "LimitRange" => catalog.apply_limit_range(&namespace, &name, LimitRange::from_document(&document)),
-            kind => {
-                let object = Object::from_value(&document).unwrap_or_else(|problem| panic!("{kind} {name}: {problem}"));
-                catalog.apply(object.unwrap());
-            }
+            kind => match Object::from_value(&document) {
+                Ok(object) => catalog.apply(object.unwrap()),
+                Err(problem) => {
+                    let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind);
+                    catalog.apply_unreadable(ObjectName { kind: kind.unwrap(), namespace, name }, &document, problem);
+                }
+            },
         }
     }
 }
@@ -70,6 +73,8 @@ pub(crate) fn settings(stated: &Value) -> Settings {
         let bounds: alcove_contract::annotations::SidecarResources = bounds.parse().unwrap();
         (settings.resources.least, settings.resources.most) = (bounds.requests, bounds.limits);
     }
+    let audiences = stated["apiAudiences"].as_array().into_iter().flatten();
+    settings.api_audiences.extend(audiences.map(|audience| audience.as_str().unwrap().to_owned()));
     if let Some(policy) = text("defaultPolicy") {
         settings.default_policy = policy.parse().unwrap();
     }

@@ -11,6 +11,7 @@
 //! | `again.json`, `again.yaml`, `again.txt` | what the second call makes of that, and the warnings with it |
 //! | `final.json` → `verdict.txt` | what other webhooks do last, and what the validating side says |
 //! | `update.json` → `verdict.txt` | what somebody does to the running Pod, and what the validating side says |
+//! | `later.yaml` | what has come into the cluster before that |
 //!
 //! `UPDATE=1 cargo test -p alcove-injection` writes what is expected anew: read the difference before you commit it.
 
@@ -21,6 +22,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// The namespace of the Pods that state none.
 const NAMESPACE: &str = "t";
 
 #[test]
@@ -147,6 +149,8 @@ impl Case {
         let verdict = if let Some(last) = self.document("final.json") {
             self.validate(None, &patched(admitted, &last))
         } else if let Some(update) = self.document("update.json") {
+            let later = fs::read_to_string(self.folder.join("later.yaml")).unwrap_or_default();
+            cluster::apply(&mut self.catalog, &later);
             self.validate(Some(admitted), &patched(admitted, &update))
         } else {
             return;
@@ -200,7 +204,8 @@ impl Case {
 }
 
 fn pod(document: &Value) -> Pod {
-    Pod::new(document.clone(), NAMESPACE).unwrap()
+    let namespace = document["metadata"]["namespace"].as_str().unwrap_or(NAMESPACE);
+    Pod::new(document.clone(), namespace).unwrap()
 }
 
 fn patched(document: &Value, patch: &Value) -> Value {

@@ -319,7 +319,7 @@ fn alternatives() -> Vec<Value> {
         let ordered = (0..5).flat_map(|most| (0..=most).map(move |least| (least, most)));
         ordered.map(|(least, most)| (amounts[least], amounts[most])).collect::<Vec<_>>()
     };
-    let (cpus, memories) = (pairs(["1m", "5m", "50m", "100m", "1"]), pairs(["12Mi", "16Mi", "68Mi", "128Mi", "1Gi"]));
+    let (cpus, memories) = (pairs(["1m", "5m", "50m", "100m", "1"]), pairs(["19Mi", "32Mi", "75Mi", "128Mi", "1Gi"]));
     let each = cpus.iter().flat_map(|cpu| memories.iter().map(move |memory| (cpu, memory)));
     each.map(|(cpu, memory)| {
         json!({

@@ -1,8 +1,10 @@
-//! What becomes of whole Pods: golden cases that a user can read, properties of generated Pods, and Pods
-//! that were made to be expensive.
+//! What becomes of whole Pods: golden cases that a user can read, what they say, properties of generated
+//! Pods, and Pods that were made to be expensive.
 
 #[cfg(test)]
 mod cluster;
+#[cfg(test)]
+mod ephemeral;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
@@ -11,3 +13,7 @@ mod hostile;
 mod limit_ranges;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod sweep;
+#[cfg(test)]
+mod texts;

@@ -161,7 +161,7 @@ fn named(containers: Vec<Value>, prefix: &str) -> Value {
     named.collect()
 }
 
-fn pods() -> impl Strategy<Value = Value> {
+pub(crate) fn pods() -> impl Strategy<Value = Value> {
     let spec = volumes().prop_flat_map(|volumes| {
         let containers = |most| prop::collection::vec(container(volumes.len()), 1..=most);
         let init = prop::option::of(containers(2));
@@ -244,7 +244,7 @@ fn replaced(document: &Value) -> BTreeSet<String> {
     names.map(|volume| volume["name"].as_str().unwrap().to_owned()).collect()
 }
 
-fn patched(document: &Value, patch: &json_patch::Patch) -> Value {
+pub(crate) fn patched(document: &Value, patch: &json_patch::Patch) -> Value {
     let mut patched = document.clone();
     json_patch::patch(&mut patched, patch).unwrap_or_else(|error| panic!("{error}"));
     patched
@@ -269,7 +269,7 @@ const FIELDS: &str = "name spec volumes secret secretName projected sources item
     affinity nodeSelector os imagePullSecrets serviceAccountName annotations";
 
 /// Anything at all, with the words of a Pod in it.
-fn hostile() -> impl Strategy<Value = Value> {
+pub(crate) fn hostile() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         select(WORDS.to_vec()).prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
@@ -313,6 +313,31 @@ proptest! {
             }
             match validate(None, &pod(&patched), &context()) {
                 Verdict::Allow(_) => {}
+                Verdict::Deny(refusal) => prop_assert!(false, "{refusal}"),
+            }
+        }
+    }
+
+    /// A Pod that has ended has to go, whether we have changed it or it was there before us.
+    #[test]
+    fn what_controllers_change_is_not_judged_by_what_is_known_today(document in pods()) {
+        let (catalog, settings) = (Catalog::default(), cluster::settings(&json!({"sidecarImage": "newer"})));
+        let today = Context { catalog: &catalog, settings: &settings, most_steps: MOST_STEPS };
+        let injected = match decide(&pod(&document), &context()) {
+            Decision::Inject(plan) => Some(patched(&document, &plan.patch)),
+            Decision::Skip(_) | Decision::Deny(_) => None,
+        };
+        for before in injected.into_iter().chain([document]) {
+            let mut after = before.clone();
+            after["metadata"]["labels"] = json!({"done": "true"});
+            after["spec"]["activeDeadlineSeconds"] = 60.into();
+            after["status"] = json!({"phase": "Succeeded"});
+            let held = |mut pod: Value| {
+                pod["metadata"]["finalizers"] = json!(["batch.kubernetes.io/job-tracking"]);
+                pod
+            };
+            match validate(Some(&pod(&held(before))), &pod(&after), &today) {
+                Verdict::Allow(allowance) => prop_assert!(!allowance.absent, "the cluster is asked for it"),
                 Verdict::Deny(refusal) => prop_assert!(false, "{refusal}"),
             }
         }

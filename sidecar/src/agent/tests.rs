@@ -254,7 +254,7 @@ fn files_that_cannot_be_made_later_are_reported_once_tried_again_and_reported_wh
     let mut life = Life::serving(vec![every(3600)]);
     life.on(Event::MirrorMoved);
     let trouble = "volume creds: full; the files from before stay";
-    assert_eq!(life.on(Event::Published(setback(true))), [Action::Report(Report::Trouble(trouble.to_owned()))]);
+    assert_eq!(life.on(Event::Published(setback(true))), [Action::Report(Report::Stale(trouble.to_owned()))]);
     assert_eq!(life.sleep(), (PUBLISH_RETRY, vec![Action::Publish(Vec::new())]));
     assert_eq!(life.on(Event::Published(setback(true))), []);
     assert_eq!(life.sleep(), (PUBLISH_RETRY, vec![Action::Publish(Vec::new())]));

@@ -42,7 +42,7 @@ impl Troubles {
         let now: BTreeMap<String, String> =
             setbacks.iter().map(|setback| (setback.subject.clone(), setback.reason.clone())).collect();
         let begun = now.iter().filter(|(subject, reason)| self.publishing.get(*subject) != Some(*reason));
-        let begun = begun.map(|(_, reason)| Report::Trouble(format!("{reason}; the files from before stay")));
+        let begun = begun.map(|(_, reason)| Report::Stale(format!("{reason}; the files from before stay")));
         let ended = self.publishing.keys().filter(|subject| !now.contains_key(*subject));
         let reports =
             begun.chain(ended.map(|subject| Report::Recovery(format!("{subject} is up to date again")))).collect();

@@ -4,6 +4,7 @@ mod events;
 mod interruption;
 mod model;
 mod mount_points;
+mod room;
 
 use super::*;
 use alcove_contract::mode::Mode as FileMode;
@@ -167,30 +168,6 @@ fn what_strangers_put_there_is_neither_followed_nor_removed() {
     assert_eq!(fs::read(volume.path().join("a")).unwrap(), b"1");
     assert!(elsewhere.path().join("kept").exists());
     assert!(volume.path().join("mine").is_dir(), "the kubelet, too, leaves alone what has the name");
-}
-
-#[test]
-fn a_full_volume_is_reported_and_the_old_files_stay() {
-    let Some(volume) = small_volume() else { return };
-    let large = "x".repeat(700 * 1024);
-    volume.publish(&payload(&[("a", &large)]));
-    let other = "y".repeat(700 * 1024);
-    let mut publisher = volume.publisher();
-    let error = publisher.publish(&payload(&[("a", &other)]), now()).unwrap_err();
-    assert!(matches!(error, PublishError::Full { .. }), "{error}");
-    assert_eq!(fs::read_to_string(volume.path().join("a")).unwrap(), large);
-    assert_eq!(volume.names().len(), 3, "the half-written generation is gone");
-    publisher.publish(&payload(&[("a", "small")]), now()).unwrap();
-    assert_eq!(fs::read_to_string(volume.path().join("a")).unwrap(), "small");
-    rustix::mount::unmount(volume.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
-}
-
-/// A tmpfs of 1 MiB, which only root can mount.
-fn small_volume() -> Option<Volume> {
-    let volume = Volume::new();
-    let options = c"size=1m";
-    rustix::mount::mount("tmpfs", volume.path(), "tmpfs", rustix::mount::MountFlags::empty(), options).ok()?;
-    Some(volume)
 }
 
 #[test]

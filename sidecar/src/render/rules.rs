@@ -24,6 +24,11 @@ pub(super) fn check_size<'a>(values: impl Iterator<Item = (&'a str, &'a SecretBy
         .with_remedy("bind fewer keys to one Secret name"))
 }
 
+/// Checks a value that may still be encoded: in hexadecimal it has two digits for each byte.
+pub(super) fn check_encoded_size(name: &str, text: &SecretBytes) -> Result<(), Problem> {
+    if text.len() <= 2 * MOST_BYTES { Ok(()) } else { check_size([(name, text)].into_iter()) }
+}
+
 /// Checks the keys that a type demands.
 pub(super) fn check_type<'a>(
     secret_type: &SecretType,

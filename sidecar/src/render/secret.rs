@@ -1,22 +1,14 @@
 //! What a Secret would hold, had somebody copied the store's values into one.
 
+use super::answer::{Answer, Refusal, Selection};
 use super::{encoding, rules};
 use alcove_contract::configuration::{DataConfiguration, SecretConfiguration};
 use alcove_contract::mode::Mode;
 use alcove_contract::name::{FileName, SecretName};
 use alcove_contract::reference::Reference;
 use alcove_contract::{Problem, Problems};
-use alcove_stores::{Document, ErrorClass, SecretBytes, StoreError};
+use alcove_stores::{ErrorClass, SecretBytes, StoreError};
 use std::collections::BTreeMap;
-
-/// What a store said about one key.
-#[derive(Debug)]
-pub enum Answer {
-    /// It has values.
-    Present(Document),
-    /// It has none, and says why.
-    Absent(StoreError),
-}
 
 /// A Secret that does not exist.
 pub struct Secret {
@@ -118,17 +110,18 @@ struct Rendering {
 
 impl Rendering {
     fn take_all(&mut self, place: &str, reference: &Reference, answer: Option<&Answer>) {
-        let Some(document) = self.document(place, reference, answer) else { return };
-        let properties = match document.properties() {
+        let Some(selection) = self.selection(place, reference, answer) else { return };
+        let properties = match selection.properties() {
             Ok(properties) => properties,
-            Err(error) => return self.problems.push(refused(place, reference, &error)),
+            Err(Refusal::Store(error)) => return self.problems.push(refused(place, reference, error)),
+            Err(Refusal::Size(problem)) => return self.problems.push(problem.clone()),
         };
         for (name, bytes) in properties {
             let parsed = name.parse::<FileName>().map_err(|problem| {
                 problem.below(&format!("{place} ({reference})")).with_remedy("bind the property under a file name")
             });
             if let Some(name) = self.problems.collect(parsed) {
-                self.values.insert(name, SecretValue { bytes, mode: None });
+                self.values.insert(name, SecretValue { bytes: bytes.share(), mode: None });
             }
         }
     }
@@ -137,28 +130,34 @@ impl Rendering {
         let place = format!("data[{name}]");
         // `data` wins over `dataFrom` also where it finds nothing: another value under this name would be a guess.
         self.values.remove(name);
-        let Some(document) = self.document(&place, &entry.reference, answer) else { return };
+        let Some(selection) = self.selection(&place, &entry.reference, answer) else { return };
         let Some(property) = &entry.reference.property else {
             let problem = Problem::new(place, "names no property of a secret that has several");
             return self.problems.push(problem.with_value(entry.reference.to_string()).with_remedy("add #<property>"));
         };
-        match document.property(property) {
+        match selection.property(property) {
             Ok(text) => match encoding::decode(entry.encoding, text) {
                 Ok(bytes) => {
                     self.values.insert(name.clone(), SecretValue { bytes, mode: entry.mode });
                 }
                 Err(reason) => self.problems.push(Problem::new(place, reason)),
             },
-            Err(error) if error.class() == ErrorClass::NotFound => {
+            Err(Refusal::Store(error)) if error.class() == ErrorClass::NotFound => {
                 self.missing.push(refused(&place, &entry.reference, &error));
             }
-            Err(error) => self.problems.push(refused(&place, &entry.reference, &error)),
+            Err(Refusal::Store(error)) => self.problems.push(refused(&place, &entry.reference, &error)),
+            Err(Refusal::Size(problem)) => self.problems.push(problem),
         }
     }
 
-    fn document<'a>(&mut self, place: &str, reference: &Reference, answer: Option<&'a Answer>) -> Option<&'a Document> {
+    fn selection<'a>(
+        &mut self,
+        place: &str,
+        reference: &Reference,
+        answer: Option<&'a Answer>,
+    ) -> Option<&'a Selection> {
         match answer? {
-            Answer::Present(document) => Some(document),
+            Answer::Present(selection) => Some(selection),
             Answer::Absent(error) => {
                 self.missing.push(refused(place, reference, error));
                 None

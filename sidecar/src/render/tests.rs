@@ -16,23 +16,33 @@ use std::collections::BTreeMap;
 
 /// What the stores hold, by reference without property.
 #[derive(Default)]
-struct Stores(BTreeMap<String, Answer>);
+struct Stores(BTreeMap<String, Result<Document, StoreError>>);
 
 impl Stores {
     fn with(mut self, key: &str, json: &str) -> Self {
         let document = Document::json(key, json.as_bytes().to_vec().into()).unwrap();
-        self.0.insert(key.to_owned(), Answer::Present(document));
+        self.0.insert(key.to_owned(), Ok(document));
         self
     }
 
     fn without(mut self, key: &str) -> Self {
         let error = StoreError::new(ErrorClass::NotFound, format!("there is no \"{key}\""));
-        self.0.insert(key.to_owned(), Answer::Absent(error));
+        self.0.insert(key.to_owned(), Err(error));
         self
     }
 
     fn render(&self, configuration: &SecretConfiguration) -> Result<Secret, String> {
-        Secret::render(configuration, |reference| self.0.get(&reference.key.path))
+        let mut wanted = BTreeMap::new();
+        Wanted::add(&mut wanted, configuration, |reference| Some(reference.key.path.as_str()));
+        let answer = |key: &String, stored: &Result<Document, StoreError>| match stored {
+            Ok(document) => {
+                let selected = wanted.get(key.as_str()).map(|wanted| wanted.select(document));
+                Answer::Present(selected.unwrap_or_default())
+            }
+            Err(error) => Answer::Absent(error.clone()),
+        };
+        let answers: BTreeMap<_, _> = self.0.iter().map(|(key, stored)| (key, answer(key, stored))).collect();
+        Secret::render(configuration, |reference| answers.get(&reference.key.path))
             .map_err(|problems| problems.to_string())
     }
 }

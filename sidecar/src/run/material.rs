@@ -2,7 +2,7 @@
 
 use crate::agent::{SecretId, Setback, SourceId, Sources};
 use crate::mirror::{Mirror, MirrorError};
-use crate::render::{Answer, Secret};
+use crate::render::{Answer, Secret, Wanted};
 use alcove_contract::Problems;
 use alcove_contract::configuration::SecretConfiguration;
 use alcove_contract::name::SecretName;
@@ -13,6 +13,7 @@ use std::path::Path;
 /// What files are made of.
 pub(super) struct Material {
     sources: Sources,
+    wanted: BTreeMap<SourceId, Wanted>,
     answers: BTreeMap<SourceId, Answer>,
     secrets: Vec<Rendering>,
     mirrors: BTreeMap<String, Mirror>,
@@ -32,9 +33,14 @@ struct Rendering {
 
 impl Material {
     pub(super) fn new(secrets: Vec<SecretConfiguration>, sources: Sources) -> Self {
+        let mut wanted = BTreeMap::new();
+        for secret in &secrets {
+            Wanted::add(&mut wanted, secret, |reference| sources.serving(reference));
+        }
         let rendering = |configuration| Rendering { configuration, secret: None, problems: Problems::none() };
         Self {
             sources,
+            wanted,
             answers: BTreeMap::new(),
             secrets: secrets.into_iter().map(rendering).collect(),
             mirrors: BTreeMap::new(),
@@ -46,7 +52,8 @@ impl Material {
     pub(super) fn accept(&mut self, id: SourceId, result: Result<Fetched, StoreError>) -> Result<(), StoreError> {
         match result {
             Ok(fetched) => {
-                self.answers.insert(id, Answer::Present(fetched.document));
+                let selected = self.wanted.get(&id).map(|wanted| wanted.select(&fetched.document));
+                self.answers.insert(id, Answer::Present(selected.unwrap_or_default()));
                 Ok(())
             }
             Err(error) => {

@@ -10,9 +10,9 @@ use alcove_contract::configuration::{
 use alcove_contract::interval::RefreshInterval;
 use alcove_contract::mode::Mode;
 use alcove_contract::provider::ProviderConfiguration;
-use alcove_contract::provider::vault::{VaultConfiguration, VaultLogin};
+use alcove_contract::provider::vault::{EngineVersion, VaultConfiguration, VaultLogin};
 use alcove_sidecar::publish::{Payload, PayloadFile, Publisher};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::fs::{self, File, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -81,6 +81,26 @@ impl Pod {
         self
     }
 
+    /// The same Pod, whose Secret takes one property from each of so many keys.
+    pub(crate) fn with_keys(mut self, count: usize) -> Self {
+        let entry = |index| {
+            let reference = format!("vault:kv/app/{index}#password").parse().unwrap();
+            let name = format!("password-{index}").parse().unwrap();
+            (name, DataConfiguration { reference, mode: None, encoding: Encoding::Raw })
+        };
+        self.configuration.secrets[0].data = (0..count).map(entry).collect();
+        self.configuration.volumes[0].sources = vec![SourceConfiguration::Secret(SecretSource {
+            name: "db-creds".parse().unwrap(),
+            items: None,
+            optional: false,
+        })];
+        self.configuration.environments.clear();
+        if let ProviderConfiguration::Vault(vault) = &mut self.configuration.stores[0].provider {
+            vault.version = Some(EngineVersion::V2);
+        }
+        self
+    }
+
     /// The same Pod with an `fsGroup`: its volumes are as the kubelet makes them then.
     pub(crate) fn with_fs_group(mut self, group: u32) -> Self {
         for (path, mode) in [(".", 0o755), ("creds", 0o3777), ("status", 0o3777)] {
@@ -144,6 +164,12 @@ impl Sidecar {
 
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
+    }
+
+    /// Lets it have so much memory of its own, and ends it where it wants more.
+    pub(crate) fn limit_memory(&self, bytes: u64) {
+        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+        prlimit(Some(Pid::from_child(&self.0)), Resource::Data, limit).unwrap();
     }
 
     pub(crate) fn terminate(&self) {

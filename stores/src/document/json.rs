@@ -1,7 +1,8 @@
 //! JSON that is looked at and not rebuilt: values stay the text that was sent.
 
+use super::MOST_NAMES;
 use crate::secret::{SecretBuffer, SecretBytes};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::fmt;
@@ -18,7 +19,9 @@ impl<'a> Members<'a> {
     pub(super) fn parse(text: &'a [u8]) -> Result<Self, String> {
         serde_json::from_slice(text).map_err(|error: serde_json::Error| match error.classify() {
             // The words of a data error are ours, and serde's own may repeat what stands in the text.
-            serde_json::error::Category::Data => "it is of another type, or a name stands twice in it".to_owned(),
+            serde_json::error::Category::Data => {
+                format!("it is of another type, has more than {MOST_NAMES} names, or one of them twice")
+            }
             _ => format!("malformed at line {} column {}", error.line(), error.column()),
         })
     }
@@ -61,12 +64,42 @@ impl<'de> Visitor<'de> for MembersVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
         let (mut members, mut seen) = (Vec::new(), HashSet::new());
         while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
-            if !seen.insert(name.clone()) {
-                return Err(A::Error::custom("a name stands twice"));
+            if members.len() == MOST_NAMES || !seen.insert(name.clone()) {
+                return Err(A::Error::custom("too many names, or one twice"));
             }
             members.push((name, Value(value.get())));
         }
         Ok(Members(members))
+    }
+}
+
+/// The element of an array at this index.
+struct Element(usize);
+
+impl<'de> DeserializeSeed<'de> for Element {
+    type Value = Option<&'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Element {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let (mut found, mut index) = (None, 0);
+        while let Some(element) = elements.next_element::<&'de RawValue>()? {
+            if index == self.0 {
+                found = Some(element);
+            }
+            index += 1;
+        }
+        Ok(found)
     }
 }
 
@@ -81,13 +114,13 @@ impl<'a> Value<'a> {
         if self.0.starts_with('{') { Members::parse(self.0.as_bytes()).ok() } else { None }
     }
 
-    /// Its elements, if it is an array.
-    pub(super) fn elements(self) -> Option<Vec<Self>> {
+    /// Its element at `index`, if it is an array that has one. The others are not kept: there may be millions.
+    pub(super) fn element(self, index: usize) -> Option<Self> {
         if !self.0.starts_with('[') {
             return None;
         }
-        let elements: Vec<&RawValue> = serde_json::from_str(self.0).ok()?;
-        Some(elements.into_iter().map(|element| Value(element.get())).collect())
+        let element = Element(index).deserialize(&mut serde_json::Deserializer::from_str(self.0)).ok()?;
+        element.map(|element| Self(element.get()))
     }
 
     /// What is delivered: the text of a string, and of everything else the JSON text without insignificant white space.

@@ -73,7 +73,7 @@ fn at_pointer<'a>(members: &Members<'a>, pointer: &str) -> Option<Reading<'a>> {
 /// The element of an array at `index` in its only spelling.
 fn element<'a>(value: Value<'a>, index: &str) -> Option<Value<'a>> {
     let number: usize = index.parse().ok()?;
-    if number.to_string() == index { value.elements()?.get(number).copied() } else { None }
+    if number.to_string() == index { value.element(number) } else { None }
 }
 
 fn step(pointer: &str, name: &str) -> String {

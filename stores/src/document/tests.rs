@@ -258,3 +258,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_object_of_more_names_than_any_secret_has_is_refused() {
+    let of = |count: usize| {
+        let members: Vec<String> = (0..count).map(|index| format!("\"{index}\":1")).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    assert_eq!(property(&of(MOST_NAMES), "16383").as_deref(), Ok("1"));
+    let error = Document::json("kv/app/db", of(MOST_NAMES + 1).into_bytes().into()).unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Integrity);
+    assert!(error.to_string().contains("has more than 16384 names"), "{error}");
+}
+
+#[test]
+fn an_element_of_a_long_list_is_found() {
+    let list = format!("{{\"list\":[{}7]}}", "0,".repeat(500_000));
+    assert_eq!(property(&list, "list[500000]").as_deref(), Ok("7"));
+    assert_eq!(property(&list, "list[500001]").unwrap_err().class(), ErrorClass::NotFound);
+}

@@ -108,3 +108,13 @@ async fn a_path_as_key_and_a_closed_store_send_nothing() {
     assert!(cluster.fetch(&Key::new("db")).await.is_err());
     assert!(fake.lines().is_empty());
 }
+
+#[tokio::test]
+async fn more_keys_than_any_secret_has_are_refused() {
+    let fake = Fake::start();
+    let keys: Vec<String> = (0..=MOST_NAMES).map(|index| format!("\"{index}\":\"\"")).collect();
+    fake.on(READ, json(200, &format!("{{\"data\":{{{}}}}}", keys.join(","))));
+    let error = open(&fake, &file(""), &file("token")).fetch(&Key::new("db")).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Integrity);
+    assert!(error.to_string().contains("with 16385 keys, more than 16384"), "{error}");
+}

@@ -93,7 +93,9 @@ async fn ask(client: &Client, server: &Server, question: Question<'_>) -> Result
     };
     let began = Instant::now();
     let request = match question {
-        Question::Review(review) => client.post(&url).header("Content-Type", "application/json").body(review.to_owned()),
+        Question::Review(review) => {
+            client.post(&url).header("Content-Type", "application/json").body(review.to_owned())
+        }
         Question::Health => client.get(&url),
     };
     let answer = request.send().await.context("asking the webhook")?;

@@ -3,9 +3,11 @@
 use std::fmt::Display;
 
 use alcove_injection::decision::{Context, Decision, Plan, Refusal, Skip};
+use alcove_injection::store::mistakes;
 use alcove_injection::validate::{Allowance, Verdict};
 use alcove_injection::{Denied, Grant};
 use alcove_injection::{decide, validate};
+use alcove_resources::Object;
 
 use super::question::{About, Question};
 use super::record::{Outcome as Became, Record};
@@ -29,8 +31,14 @@ pub(super) struct Judgement {
 #[derive(Debug)]
 enum Decided {
     Inject(Plan),
-    Allow { reason: &'static str, warnings: Vec<String>, grants: Vec<Grant> },
+    Allow {
+        reason: &'static str,
+        warnings: Vec<String>,
+        grants: Vec<Grant>,
+    },
     Deny(Refusal),
+    /// A store, with what is wrong with it.
+    Refuse(String),
     Unavailable(&'static str),
 }
 
@@ -44,10 +52,19 @@ impl Judgement {
     /// Asks the question.
     pub(super) fn of(question: &Question, context: &Context<'_>) -> Self {
         match &question.about {
-            About::Injection => Self::from(decide(&question.pod, context)),
-            About::Creation => Self::from(validate(None, &question.pod, context)),
-            About::Change(old) => Self::from(validate(Some(old), &question.pod, context)),
+            About::Injection(pod) => Self::from(decide(pod, context)),
+            About::Creation(pod) => Self::from(validate(None, pod, context)),
+            About::Change { old, new } => Self::from(validate(Some(old), new, context)),
+            About::Store(store) => Self::of_store(store, context),
         }
+    }
+
+    fn of_store(store: &Object, context: &Context<'_>) -> Self {
+        let problems = mistakes(store, context.catalog, context.settings);
+        let allowed = || Decided::Allow { reason: "valid", warnings: Vec::new(), grants: Vec::new() };
+        let refused = || Decided::Refuse(format!("{} is refused:\n{problems}", store.object_name()));
+        let decision = if problems.is_empty() { allowed() } else { refused() };
+        Self { decision, absent: false }
     }
 
     /// There is none, through a fault of ours.
@@ -59,7 +76,7 @@ impl Judgement {
     /// Whether a fresh look at the cluster may change it: something was not found, or a refusal rests on objects that
     /// somebody may have changed a moment ago.
     pub(super) const fn may_be_outdated(&self) -> bool {
-        self.absent || matches!(self.decision, Decided::Deny(_))
+        self.absent || matches!(self.decision, Decided::Deny(_) | Decided::Refuse(_))
     }
 
     /// Whether it was given up, because policies took more steps than it had.
@@ -70,14 +87,14 @@ impl Judgement {
     /// The same, unless it allows something although not everything was known: what is missing might forbid it.
     pub(super) fn or_unavailable(self) -> Self {
         match self.decision {
-            Decided::Deny(_) | Decided::Unavailable(_) => self,
+            Decided::Deny(_) | Decided::Refuse(_) | Decided::Unavailable(_) => self,
             Decided::Inject(_) | Decided::Allow { .. } => Self { decision: Decided::Unavailable(UNAVAILABLE), ..self },
         }
     }
 
     /// The answer, and what is recorded of it.
     pub(super) fn into_answer(self, question: &Question) -> (Answer, Record) {
-        let record = |outcome, reason| Record::of(&question.pod, outcome, reason);
+        let record = |outcome, reason| Record::of(question, outcome, reason);
         let answer = |outcome| Answer::new(&question.uid, outcome);
         match self.decision {
             Decided::Inject(Plan { patch, warnings, grants, .. }) => {
@@ -100,6 +117,9 @@ impl Judgement {
                 let mut answer = Answer { warnings: refusal.warnings, ..answer(outcome) };
                 answer.record(DENIED, &denied);
                 (answer, record(Became::Denied, refusal.reason.as_str()).with_denied(denied))
+            }
+            Decided::Refuse(message) => {
+                (answer(Outcome::Denied { status: Status::Invalid, message }), record(Became::Denied, "store"))
             }
             Decided::Unavailable(message) => {
                 let outcome = Outcome::Denied { status: Status::Unavailable, message: message.to_owned() };

@@ -1,6 +1,7 @@
 //! What a review asks of us, if anything.
 
 use alcove_injection::pod::Pod;
+use alcove_resources::Object;
 
 use super::Record;
 use crate::args::Webhook;
@@ -10,22 +11,28 @@ use crate::review::{Answer, Operation, Review, Status, Target};
 #[derive(Debug)]
 pub(super) struct Question {
     pub uid: String,
-    /// The Pod as it would be.
-    pub pod: Pod,
+    pub namespace: String,
     pub about: About,
     /// How many bytes it takes.
     pub size: usize,
 }
 
-/// What is asked about the Pod.
+/// What is asked.
 #[derive(Debug)]
 pub(super) enum About {
-    /// What becomes of it.
-    Injection,
-    /// Whether it may be made.
-    Creation,
-    /// Whether it may change so from what it was.
-    Change(Pod),
+    /// What becomes of a Pod.
+    Injection(Pod),
+    /// Whether a Pod may be made.
+    Creation(Pod),
+    /// Whether a Pod may change so.
+    Change {
+        /// What it was.
+        old: Pod,
+        /// What it would be.
+        new: Pod,
+    },
+    /// Whether a store may say what it says.
+    Store(Box<Object>),
 }
 
 impl Question {
@@ -33,26 +40,28 @@ impl Question {
     pub(super) fn of(webhook: Webhook, review: Review) -> Result<Self, Box<(Answer, Record)>> {
         let Review { uid, operation, target, namespace, object, old_object, size } = review;
         let pod = |document| Pod::new(document, &namespace).map_err(|problem| refused(&uid, problem.to_string()));
-        let (document, old) = match (webhook, target, operation, object, old_object) {
-            (_, Target::Pod, Operation::Create, Some(new), _) => (new, None),
+        let about = match (webhook, target, operation, object, old_object) {
+            (Webhook::Mutating, Target::Pod, Operation::Create, Some(new), _) => About::Injection(pod(new)?),
+            (Webhook::Validating, Target::Pod, Operation::Create, Some(new), _) => About::Creation(pod(new)?),
             (Webhook::Validating, Target::Pod | Target::Subresource, Operation::Update, Some(new), Some(old)) => {
-                (new, Some(old))
+                About::Change { old: pod(old)?, new: pod(new)? }
             }
-            // Only the creation of a Pod is mutated, and nothing but Pods is judged.
-            _ => return Err(Box::new((Answer::allowed(&uid), Record::unconcerned(&namespace)))),
+            (Webhook::Validating, Target::Store, Operation::Create | Operation::Update, Some(store), _) => {
+                match Object::from_value(&store) {
+                    Ok(Some(store)) => About::Store(Box::new(store)),
+                    Ok(None) => return Err(unconcerned(&uid, &namespace)),
+                    Err(problem) => return Err(refused(&uid, problem.to_string())),
+                }
+            }
+            // Only the creation of a Pod is mutated, and nothing but Pods and stores is judged.
+            _ => return Err(unconcerned(&uid, &namespace)),
         };
-        let about = match (webhook, old) {
-            (Webhook::Mutating, _) => About::Injection,
-            (Webhook::Validating, None) => About::Creation,
-            (Webhook::Validating, Some(old)) => About::Change(pod(old)?),
-        };
-        let pod = pod(document)?;
-        Ok(Self { uid, pod, about, size })
+        Ok(Self { uid, namespace, about, size })
     }
+}
 
-    pub(super) fn namespace(&self) -> &str {
-        self.pod.namespace()
-    }
+fn unconcerned(uid: &str, namespace: &str) -> Box<(Answer, Record)> {
+    Box::new((Answer::allowed(uid), Record::unconcerned(namespace)))
 }
 
 fn refused(uid: &str, message: String) -> Box<(Answer, Record)> {

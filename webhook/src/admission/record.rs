@@ -1,7 +1,6 @@
 //! What the log and the metrics say of an answer: names and reasons, and never a value.
 
-use alcove_injection::pod::Pod;
-
+use super::question::{About, Question};
 use crate::args::Webhook;
 use crate::metrics::Metrics;
 
@@ -10,6 +9,7 @@ use crate::metrics::Metrics;
 pub struct Record {
     namespace: String,
     pod: String,
+    store: String,
     service_account: String,
     outcome: Outcome,
     reason: &'static str,
@@ -40,14 +40,13 @@ impl Outcome {
 }
 
 impl Record {
-    pub(super) fn of(pod: &Pod, outcome: Outcome, reason: &'static str) -> Self {
-        Self {
-            namespace: pod.namespace().to_owned(),
-            pod: pod.display_name(),
-            service_account: pod.service_account().to_owned(),
-            outcome,
-            reason,
-            ..Self::default()
+    pub(super) fn of(question: &Question, outcome: Outcome, reason: &'static str) -> Self {
+        let record = Self { namespace: question.namespace.clone(), outcome, reason, ..Self::default() };
+        match &question.about {
+            About::Injection(pod) | About::Creation(pod) | About::Change { new: pod, .. } => {
+                Self { pod: pod.display_name(), service_account: pod.service_account().to_owned(), ..record }
+            }
+            About::Store(store) => Self { store: store.object_name().to_string(), ..record },
         }
     }
 
@@ -73,11 +72,12 @@ impl Record {
     /// Tells the log and the metrics.
     pub fn note(&self, webhook: Webhook, metrics: &Metrics) {
         metrics.admission(webhook.as_str(), self.outcome.as_str(), self.reason);
-        let Self { namespace, pod, service_account, outcome, reason, grants, denied } = self;
+        let Self { namespace, pod, store, service_account, outcome, reason, grants, denied } = self;
         tracing::info!(
             webhook = webhook.as_str(),
             namespace,
             pod,
+            store = some(store),
             service_account,
             outcome = outcome.as_str(),
             reason,
@@ -86,6 +86,11 @@ impl Record {
             "review answered"
         );
     }
+}
+
+/// Nothing rather than an empty text.
+fn some(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
 }
 
 /// Nothing rather than an empty list.

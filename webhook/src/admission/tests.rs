@@ -188,3 +188,67 @@ fn a_review_that_nobody_waits_for_keeps_its_turn_until_it_is_judged() {
         assert_eq!(Arc::strong_count(&turn), 1, "the turn was kept");
     });
 }
+
+/// The review of a store that somebody writes.
+fn written(operation: &str, kind: &str, namespace: &str, spec: &Value) -> Review {
+    let plural = format!("{}s", kind.to_lowercase());
+    let store = json!({
+        "apiVersion": "alcove.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": "mine", "namespace": namespace},
+        "spec": spec,
+    });
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "u",
+            "operation": operation,
+            "resource": {"group": "alcove.dev", "version": "v1alpha1", "resource": plural},
+            "namespace": namespace,
+            "object": store,
+            "oldObject": store,
+        },
+    });
+    Review::parse(review.to_string().as_bytes()).unwrap()
+}
+
+fn vault(audience: &str, server: &str) -> Value {
+    json!({"audience": audience, "provider": {"vault": {"server": server, "auth": {"kubernetes": {"role": "r"}}}}})
+}
+
+#[tokio::test]
+async fn a_store_that_no_pod_could_use_is_refused_when_it_is_written() {
+    let server = ApiServer::prompt();
+    server.put(
+        "/apis/alcove.dev/v1alpha1/clusterexternalstores",
+        json!({
+            "apiVersion": "alcove.dev/v1alpha1",
+            "kind": "ClusterExternalStore",
+            "metadata": {"name": "vault", "resourceVersion": "9"},
+            "spec": vault("vault", "https://vault:8200"),
+        }),
+    );
+    let admission = admission(&server);
+    // One refusal brings the store of the cluster along, which no watch has delivered.
+    for (operation, spec, expected) in [
+        ("CREATE", vault("https://kubernetes.default.svc", "https://mine"), "is an audience of the API server"),
+        ("UPDATE", vault("vault", "https://mine"), "is an audience of ClusterExternalStore vault"),
+        ("CREATE", vault("mine", "https://mine/path"), "is not the address of a server"),
+    ] {
+        let review = written(operation, "ExternalStore", "shop", &spec);
+        let (answer, _) = admission.review(Webhook::Validating, review, ()).await;
+        let response = json!(answer.into_document())["response"].clone();
+        assert_eq!(response["allowed"], false, "{expected}: {response}");
+        let message = response["status"]["message"].as_str().unwrap();
+        assert!(message.starts_with("ExternalStore shop/mine is refused:") && message.contains(expected), "{message}");
+    }
+    for (kind, namespace, spec) in [
+        ("ExternalStore", "shop", vault("vault", "https://vault:8200")),
+        ("ExternalStore", "shop", vault("mine", "https://mine")),
+        ("ClusterExternalStore", "", vault("mine", "https://mine")),
+    ] {
+        let (answer, _) = admission.review(Webhook::Validating, written("CREATE", kind, namespace, &spec), ()).await;
+        assert_eq!(json!(answer.into_document())["response"]["allowed"], true, "{kind} {spec}");
+    }
+}

@@ -15,7 +15,7 @@ impl SettingsArgs {
     #[must_use]
     pub fn settings(&self) -> Settings {
         let mut settings = Settings::new(self.sidecar_image.as_str(), self.kubernetes_version.unwrap_or(ASSUMED));
-        settings.tolerated_images = self.also_accept_sidecar_image.iter().cloned().collect();
+        settings.tolerated_images = self.also_accept_sidecar_image.iter().map(ToString::to_string).collect();
         settings.sidecar_image_pull_policy = self.sidecar_image_pull_policy;
         settings.api_server = self.api_server();
         if !self.api_audiences.is_empty() {

@@ -60,7 +60,8 @@ fn durations_are_read_as_people_write_them() {
 #[test]
 fn settings_are_what_was_typed() {
     let settings = serve(&[
-        "--sidecar-image=registry.example/sidecar@sha256:0",
+        "--sidecar-image=registry.example/sidecar:1",
+        "--also-accept-sidecar-image=registry.example/sidecar:0,registry.example/sidecar",
         "--sidecar-image-pull-policy=Never",
         "--sidecar-resources={requests: {cpu: 7m}}",
         "--sidecar-resource-bounds={requests: {cpu: 6m}, limits: {cpu: 8m}}",
@@ -72,7 +73,8 @@ fn settings_are_what_was_typed() {
     .settings
     .settings();
     let cpu = |list: &alcove_contract::annotations::ResourceList| list.cpu.clone().unwrap().as_str().to_owned();
-    assert_eq!(settings.sidecar_image, "registry.example/sidecar@sha256:0");
+    assert_eq!(settings.sidecar_image, "registry.example/sidecar:1");
+    assert!(settings.tolerated_images.iter().eq(["registry.example/sidecar", "registry.example/sidecar:0"]));
     assert_eq!(settings.sidecar_image_pull_policy, Some(PullPolicy::Never));
     assert_eq!(cpu(&settings.resources.defaults.requests), "7m");
     assert_eq!((cpu(&settings.resources.least), cpu(&settings.resources.most)), ("6m".to_owned(), "8m".to_owned()));
@@ -80,6 +82,14 @@ fn settings_are_what_was_typed() {
     assert_eq!(settings.root_user, RootUser::Forbidden);
     assert_eq!(settings.kubernetes_version, KubernetesVersion::new(1, 35));
     assert_eq!(settings.api_audiences.iter().collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn an_image_that_no_kubelet_can_pull_is_refused_with_the_reason() {
+    for flag in ["--sidecar-image=bad image", "--also-accept-sidecar-image=good,bad image"] {
+        let refused = Cli::try_parse_from(["alcove-webhook", "serve", flag]).unwrap_err().to_string();
+        assert!(refused.contains("no name of an image: \"bad image\""), "{refused}");
+    }
 }
 
 #[test]

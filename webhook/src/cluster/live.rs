@@ -15,9 +15,9 @@ use kube::api::{Api, DynamicObject, ListParams};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::{Objects, document, resource, version};
+use super::{Objects, PAGE, document, resource, version};
 use crate::metrics::Metrics;
-use crate::objects::{Item, Kind, List, Part};
+use crate::objects::{Item, Kind, List, Part, Share};
 
 /// Reads of what a namespace's reviews depend on, shared by all reviews that wait for the same.
 pub struct Live {
@@ -114,15 +114,25 @@ impl Live {
         } else {
             Api::all_with(client, &resource)
         };
-        let parameters = match kind {
-            Kind::Namespace => ListParams::default().fields(&format!("metadata.name={namespace}")),
-            _ => ListParams::default(),
-        };
-        let list = api.list(&parameters).await?;
-        let version = version(list.metadata.resource_version.as_deref());
-        let documents = list.items.into_iter().map(|object| document(&resource, object));
-        let items = documents.filter_map(|(document, version)| Some((Item::delivered(kind, &document).ok()?, version)));
-        Ok(List { part: Part::of(kind, namespace), version, items: items.collect() })
+        let mut parameters = ListParams::default().limit(PAGE);
+        if kind == Kind::Namespace {
+            parameters = parameters.fields(&format!("metadata.name={namespace}"));
+        }
+        let (mut share, mut items) = (Share::default(), Vec::new());
+        loop {
+            let page = api.list(&parameters).await?;
+            let documents = page.items.into_iter().map(|object| document(&resource, object));
+            let delivered = documents.filter_map(|(document, version)| {
+                let item = Item::delivered(kind, &document).ok()?;
+                Some((share.admit(item), version))
+            });
+            items.extend(delivered);
+            parameters.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if parameters.continue_token.is_none() {
+                let version = version(page.metadata.resource_version.as_deref());
+                return Ok(List { part: Part::of(kind, namespace), version, items });
+            }
+        }
     }
 
     fn keep(&self, lists: Vec<List>) -> Outcome {
@@ -165,6 +175,23 @@ mod tests {
         assert_eq!(live.read("shop").await, Outcome::Changed);
         assert!(live.objects.read().unwrap().catalog().service_account("shop", "web").is_some());
         assert_eq!(live.read("other").await, Outcome::Unchanged);
+    }
+
+    #[tokio::test]
+    async fn a_namespace_of_many_objects_is_read_to_its_end() {
+        let server = ApiServer::prompt();
+        let count = 3 * PAGE + 1;
+        for number in 0..count {
+            let account =
+                json!({"metadata": {"name": format!("a-{number:03}"), "namespace": "shop", "resourceVersion": "7"}});
+            server.put("/api/v1/namespaces/shop/serviceaccounts", account);
+        }
+        let live = live(&server);
+        assert_eq!(live.read("shop").await, Outcome::Changed);
+        let objects = live.objects.read().unwrap();
+        let is_known = |number: &u32| objects.catalog().service_account("shop", &format!("a-{number:03}")).is_some();
+        assert!((0..count).all(|number| is_known(&number)));
+        assert_eq!(server.lists(), Kind::ALL.len() + 3, "page by page");
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 /// Collections of which single objects are read and written.
-const BY_NAME: [&str; 2] = ["secrets", "leases"];
+const BY_NAME: [&str; 3] = ["secrets", "leases", "mutatingwebhookconfigurations"];
 
 /// Objects by their paths, and what was asked.
 #[derive(Debug)]
@@ -119,13 +119,13 @@ impl ApiServer {
                 return Ok(Response::new(Answer::from_stream(pending::<Result<Vec<u8>, std::io::Error>>())));
             }
             "write" => self.write(&head.method, path, serde_json::from_slice(&body).unwrap()),
-            _ => self.read(path),
+            _ => self.read(path, head.uri.query().unwrap_or_default()),
         };
         self.answers.acquire().await.unwrap().forget();
         Ok(Response::builder().status(status).body(Answer::from(answer.to_string())).unwrap())
     }
 
-    fn read(&self, path: &str) -> (StatusCode, Value) {
+    fn read(&self, path: &str, query: &str) -> (StatusCode, Value) {
         let objects = self.objects.lock().unwrap();
         if is_by_name(path) {
             return objects
@@ -136,8 +136,13 @@ impl ApiServer {
         let parent = |object: &str| object.rsplit_once('/').map(|(parent, _)| parent.to_owned());
         let items = objects.iter().filter(|(object, _)| parent(object).as_deref() == Some(path));
         let items: Vec<Value> = items.map(|(_, object)| object.clone()).collect();
-        let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "100"}, "items": items});
-        (StatusCode::OK, list)
+        // Tokens are opaque to clients; here they are how many have been read.
+        let number = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.parse::<usize>().ok());
+        let begin = number("continue=").unwrap_or(0);
+        let end = number("limit=").map_or(items.len(), |limit| items.len().min(begin + limit));
+        let next = if end < items.len() { end.to_string() } else { String::new() };
+        let metadata = json!({"resourceVersion": "100", "continue": next});
+        (StatusCode::OK, json!({"apiVersion": "v1", "kind": "List", "metadata": metadata, "items": items[begin..end]}))
     }
 
     fn write(&self, method: &Method, path: &str, mut object: Value) -> (StatusCode, Value) {
@@ -147,6 +152,11 @@ impl ApiServer {
             _ => path.to_owned(),
         };
         let mut objects = self.objects.lock().unwrap();
+        if let Some(parent) = path.strip_suffix("/status") {
+            let Some(whole) = objects.get_mut(parent) else { return failure(StatusCode::NOT_FOUND) };
+            whole["status"] = object["status"].take();
+            return (StatusCode::OK, whole.clone());
+        }
         let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
         if *method != Method::PATCH && objects.get(&path).map(version).unwrap_or_default() != version(&object) {
             return failure(StatusCode::CONFLICT);

@@ -16,7 +16,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch_events};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Objects, document, resource};
+use super::{Objects, PAGE, document, resource};
 use crate::metrics::Metrics;
 use crate::objects::{Item, Key, Kind};
 use crate::outage::Outage;
@@ -67,7 +67,7 @@ impl Watch {
     /// Reads everything, and watches it until nothing is heard any more.
     async fn follow(&mut self, api: Api<DynamicObject>) {
         let begin = Instant::now();
-        let mut events = pin!(watch_events(api, watcher::Config::default()).default_backoff());
+        let mut events = pin!(watch_events(api, watcher::Config::default().page_size(PAGE)).default_backoff());
         loop {
             let deadline = (self.heard + LONGEST_SILENCE).max(begin + PATIENCE);
             match timeout_at(deadline, events.next()).await {

@@ -7,9 +7,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use alcove_contract::Problem;
 use alcove_injection::catalog::Catalog;
+use serde_json::Value;
 
-use super::{Content, Item, Key, Kind};
+use super::{Content, Item, Key, Kind, Share};
 
 /// The objects as far as they have been seen.
 #[derive(Debug, Default)]
@@ -19,17 +21,27 @@ pub struct View {
     /// somebody looks would have every writer wait for the slowest review, and every other review for that writer.
     catalog: Arc<Catalog>,
     kinds: HashMap<Kind, Seen>,
+    /// What is left for each namespace that has objects.
+    shares: HashMap<String, Share>,
 }
 
 /// What has been seen of one kind.
 #[derive(Debug, Default)]
 struct Seen {
-    /// The objects that are in the catalog, by their part and name, and their versions.
-    objects: HashMap<String, HashMap<String, u64>>,
+    /// The objects that are in the catalog, by their part and name.
+    objects: HashMap<String, HashMap<String, Known>>,
     /// The newest version that the watch has delivered.
     version: u64,
     /// The versions of the lists by which parts were read live, where the watch is not known to be past them.
     read: HashMap<String, u64>,
+}
+
+/// What is in the catalog of one object.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// Its version; 0 if another look at this version may bring more.
+    version: u64,
+    weight: usize,
 }
 
 /// A part of a kind that is read live: all that a namespace depends on.
@@ -142,20 +154,32 @@ impl View {
     /// Puts an object into the catalog, unless just this version of it is there.
     fn keep(&mut self, item: Item, version: u64) -> bool {
         let part = Part::containing(&item.key);
-        let objects = self.seen(item.key.kind).objects.entry(part.namespace).or_default();
-        let before = objects.insert(item.key.name.clone(), version);
-        let news = version == 0 || before != Some(version);
-        if news {
-            self.put(item);
+        let objects = self.seen(item.key.kind).objects.entry(part.namespace.clone()).or_default();
+        let before = objects.get(&item.key.name).copied();
+        if version > 0 && before.is_some_and(|before| before.version == version) {
+            return false;
         }
-        news
+        let share = self.shares.entry(item.key.namespace.clone()).or_default();
+        share.give_back(before.map_or(0, |before| before.weight));
+        let item = share.admit(item);
+        // One that was left out is looked at again: what others took may be free then.
+        let version = if matches!(item.content, Content::LeftOut(_)) { 0 } else { version };
+        let known = Known { version, weight: item.weight };
+        self.seen(item.key.kind).objects.entry(part.namespace).or_default().insert(item.key.name.clone(), known);
+        self.put(item);
+        true
     }
 
-    fn put(&mut self, Item { key, content }: Item) {
+    fn put(&mut self, Item { key, content, weight: _ }: Item) {
         let catalog = Arc::make_mut(&mut self.catalog);
         match content {
             Content::Ours(object) => catalog.apply(*object),
-            Content::Unreadable(kind, problem) => catalog.apply_unreadable(key.object_name(kind), problem),
+            Content::Unreadable { kind, document, problem } => {
+                catalog.apply_unreadable(key.object_name(kind), &document, problem);
+            }
+            Content::LeftOut(kind) => {
+                catalog.apply_unreadable(key.object_name(kind), &Value::Null, left_out(&key.namespace));
+            }
             Content::Namespace(labels) => catalog.apply_namespace(&key.name, labels),
             Content::ServiceAccount(account) => catalog.apply_service_account(&key.namespace, &key.name, account),
             Content::LimitRange(range) => catalog.apply_limit_range(&key.namespace, &key.name, range),
@@ -163,8 +187,12 @@ impl View {
     }
 
     fn forget(&mut self, key: &Key) {
-        if !self.seen(key.kind).remove(key) {
-            return;
+        let Some(known) = self.seen(key.kind).remove(key) else { return };
+        if let Some(share) = self.shares.get_mut(&key.namespace) {
+            share.give_back(known.weight);
+            if share.is_whole() {
+                self.shares.remove(&key.namespace);
+            }
         }
         let catalog = Arc::make_mut(&mut self.catalog);
         match key.kind {
@@ -198,15 +226,21 @@ impl Seen {
         newer
     }
 
-    fn remove(&mut self, key: &Key) -> bool {
+    fn remove(&mut self, key: &Key) -> Option<Known> {
         let part = Part::containing(key);
-        let Some(objects) = self.objects.get_mut(&part.namespace) else { return false };
-        let known = objects.remove(&key.name).is_some();
+        let objects = self.objects.get_mut(&part.namespace)?;
+        let known = objects.remove(&key.name);
         if objects.is_empty() {
             self.objects.remove(&part.namespace);
         }
         known
     }
+}
+
+fn left_out(namespace: &str) -> Problem {
+    let reason =
+        format!("is left out, since the objects of alcove.dev in namespace \"{namespace}\" are too large together");
+    Problem::new("", reason).with_remedy("delete some of them, or make them smaller")
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
 use alcove_certs::bundle::Profile;
 use alcove_certs::files::Watched;
@@ -16,18 +15,12 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::Process;
+use super::leadership::Leadership;
 use crate::args::{CertificateArgs, CertificateSource};
-use crate::certificates::election::Election;
 use crate::certificates::files::{Agreement, Files};
-use crate::certificates::lease::Candidate;
 use crate::certificates::managed::{Keeper, Sources, present};
 use crate::certificates::observed::{Observed, observe};
 use crate::certificates::registration::Registrations;
-
-/// The shortest duration of a Lease.
-const SHORTEST_LEASE: Duration = Duration::from_secs(1);
-/// Where the host's name stands.
-const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 
 /// Presents the files that the arguments name; a look at once tells whether they are in order.
 pub(super) fn of_files(arguments: &CertificateArgs, process: &Process) -> anyhow::Result<()> {
@@ -41,13 +34,15 @@ pub(super) fn of_files(arguments: &CertificateArgs, process: &Process) -> anyhow
 pub(super) fn in_cluster(
     arguments: &CertificateArgs,
     namespace: &str,
+    leadership: &Leadership,
     process: &Process,
     client: &Client,
 ) -> anyhow::Result<()> {
     let registrations = registrations(&arguments.configuration_name, process, client);
     match arguments.certificates {
         CertificateSource::SelfManaged if arguments.tls_cert.is_none() => {
-            managed((arguments, namespace), registrations, process, client)
+            let trusting = (leadership, registrations);
+            managed((arguments, namespace), trusting, process, client)
         }
         // The files may come later than we do, so they are waited for.
         CertificateSource::SelfManaged | CertificateSource::Files | CertificateSource::CertManager => {
@@ -59,26 +54,21 @@ pub(super) fn in_cluster(
     }
 }
 
-/// Watches the Secret, takes part in the election, and keeps the Secret and the configurations if this replica leads.
+/// Watches the Secret, and keeps it and the configurations if this replica leads.
 fn managed(
     (arguments, namespace): (&CertificateArgs, &str),
-    registrations: Registrations,
+    (leadership, registrations): (&Leadership, Registrations),
     process: &Process,
     client: &Client,
 ) -> anyhow::Result<()> {
     let profile = profile(arguments, namespace)?;
-    let election = Election::new(identity(arguments)?, lease_duration(arguments)?);
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let secret = observed(secrets, &arguments.tls_secret, process);
     process.spawn(present(secret.clone(), Arc::clone(&process.presented)));
 
-    let (told, leads) = watch::channel(false);
-    let sources = Sources { leads, secret, registrations };
+    let sources = Sources { leads: leadership.leads(), secret, registrations };
     let place = (namespace, arguments.tls_secret.as_str());
     process.spawn(Keeper::new(client.clone(), place, profile, sources, Arc::clone(&process.metrics)).run());
-    // The candidate hands the Lease on when it stops, so it is told to stop instead of being dropped.
-    let candidate = Candidate::new(client.clone(), namespace, &arguments.lease, election, told);
-    process.background.spawn(candidate.run(process.stop.clone()));
     Ok(())
 }
 
@@ -112,21 +102,4 @@ fn profile(arguments: &CertificateArgs, namespace: &str) -> anyhow::Result<Profi
     let lifetimes = Lifetimes::new(authority, leaf, arguments.ca_propagation.duration())
         .context("--ca-lifetime, --certificate-lifetime and --ca-propagation do not fit each other")?;
     Ok(Profile { names, lifetimes })
-}
-
-/// A Lease counts in whole seconds.
-fn lease_duration(arguments: &CertificateArgs) -> anyhow::Result<Duration> {
-    let duration = arguments.lease_duration.duration();
-    if duration < SHORTEST_LEASE {
-        bail!("--lease-duration is too short: give at least {} s", SHORTEST_LEASE.as_secs());
-    }
-    Ok(duration)
-}
-
-fn identity(arguments: &CertificateArgs) -> anyhow::Result<String> {
-    if let Some(identity) = &arguments.identity {
-        return Ok(identity.clone());
-    }
-    let name = std::fs::read_to_string(HOST_NAME).context("the host name cannot be read: give --identity")?;
-    Ok(name.trim().to_owned())
 }

@@ -2,8 +2,9 @@
 //!
 //! API servers call webhooks over HTTP/1.1, over as many connections as they have reviews at a time, and keep those; whoever
 //! else comes may speak HTTP/2. A connection ends, always after what is in flight, when it was idle, when it is old (so that
-//! load moves to other replicas), when the other side no longer answers pings, and when this replica leaves. HTTP/1.1 has no
-//! way to say so but in an answer: to end a connection between two of them would lose a review that is on its way.
+//! load moves to other replicas), when the other side no longer answers pings, when its place is needed for another one, and
+//! when this replica leaves. HTTP/1.1 has no way to say so but in an answer: to end a connection between two of them would
+//! lose a review that is on its way. Only a connection whose place is needed ends so.
 
 use std::convert::Infallible;
 use std::io;
@@ -29,6 +30,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::room::Guest;
+
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an HTTP/1 client may take to send the head of its first request.
@@ -46,6 +49,8 @@ const IDLE: Duration = Duration::from_mins(1);
 const AGE: Duration = Duration::from_mins(10);
 /// How long a connection may take to finish what is in flight, once it is to end.
 const FINISH: Duration = Duration::from_secs(30);
+/// The same for one whose place is needed, if it has ever brought a review: an answer may still be on its way out.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often an HTTP/2 client is asked whether it is there.
 const PING: Duration = Duration::from_secs(10);
 /// How long it may take to say so.
@@ -117,26 +122,33 @@ pub(super) async fn serve(
     transport: Transport,
     app: Router,
     departure: Departure,
+    guest: Arc<Guest>,
 ) -> Result<(), HandshakeError> {
     match transport {
-        Transport::Plain => serve_http1(stream, app, departure).await,
+        Transport::Plain => serve_http1(stream, app, departure, guest).await,
         Transport::Tls(acceptor) => {
             let handshake = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
-            let stream = handshake.await.map_err(|_elapsed| HandshakeError::TooSlow)?.map_err(HandshakeError::Tls)?;
+            let Some(handshake) = guest.unless_dismissed(handshake).await else { return Ok(()) };
+            let stream = handshake.map_err(|_elapsed| HandshakeError::TooSlow)?.map_err(HandshakeError::Tls)?;
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                serve_http2(stream, app, departure).await;
+                serve_http2(stream, app, departure, guest).await;
             } else {
-                serve_http1(stream, app, departure).await;
+                serve_http1(stream, app, departure, guest).await;
             }
         }
     }
     Ok(())
 }
 
-async fn serve_http1(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, app: Router, departure: Departure) {
+async fn serve_http1(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    app: Router,
+    departure: Departure,
+    guest: Arc<Guest>,
+) {
     let (activity, begin) = (Activity::default(), Instant::now());
     let service = service_fn(async |request| {
-        let mut response = handle(&app, &activity, request).await?;
+        let mut response = handle(&app, &activity, &guest, request).await?;
         if departure.announced.is_cancelled() || begin.elapsed() >= AGE {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -148,21 +160,27 @@ async fn serve_http1(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, app:
         .max_buf_size(HTTP1_BUFFER)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    tokio::select! {
+    let patience = tokio::select! {
         // How a connection ended is the business of the client that ended it.
         _ended = connection.as_mut() => return,
         () = activity.begins_too_late() => return,
-        () = departure.closing.cancelled() => {}
-    }
-    finish(connection).await;
+        patience = makes_way(&guest) => patience,
+        () = departure.closing.cancelled() => FINISH,
+    };
+    finish(connection, patience).await;
 }
 
-async fn serve_http2(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, app: Router, departure: Departure) {
+async fn serve_http2(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    app: Router,
+    departure: Departure,
+    guest: Arc<Guest>,
+) {
     let activity = Arc::new(Activity::default());
-    let watched = Arc::clone(&activity);
+    let watched = (Arc::clone(&activity), Arc::clone(&guest));
     let service = service_fn(move |request| {
-        let (app, activity) = (app.clone(), Arc::clone(&activity));
-        async move { handle(&app, &activity, request).await }
+        let (app, activity, guest) = (app.clone(), Arc::clone(&activity), Arc::clone(&guest));
+        async move { handle(&app, &activity, &guest, request).await }
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -171,31 +189,45 @@ async fn serve_http2(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'stati
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(LONGEST_HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    drive(connection, &watched, departure).await;
+    drive(connection, (&watched.0, &watched.1), departure).await;
 }
 
-async fn handle(app: &Router, activity: &Activity, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn handle(
+    app: &Router,
+    activity: &Activity,
+    guest: &Arc<Guest>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     let _busy = activity.begin();
+    guest.begins_a_request();
+    request.extensions_mut().insert(Arc::clone(guest));
     app.clone().oneshot(request.map(Body::new)).await
 }
 
 /// Runs a connection until it ends by itself, or there is a reason to end it.
-async fn drive<C: GracefulConnection>(connection: C, activity: &Activity, departure: Departure) {
+async fn drive<C: GracefulConnection>(connection: C, (activity, guest): (&Activity, &Guest), departure: Departure) {
     let mut connection = pin!(connection);
-    tokio::select! {
+    let patience = tokio::select! {
         // How a connection ended is the business of the client that ended it.
         _ended = connection.as_mut() => return,
-        () = departure.due() => {}
-        () = activity.idle() => {}
-        () = sleep(AGE) => {}
-    }
-    finish(connection).await;
+        patience = makes_way(guest) => patience,
+        () = departure.due() => FINISH,
+        () = activity.idle() => FINISH,
+        () = sleep(AGE) => FINISH,
+    };
+    finish(connection, patience).await;
 }
 
-/// Has a connection end after what is in flight.
-async fn finish<C: GracefulConnection>(mut connection: Pin<&mut C>) {
+/// Waits until the place of a connection is needed for another one. Says how long it may take to end.
+async fn makes_way(guest: &Guest) -> Duration {
+    guest.is_dismissed().await;
+    if guest.is_known() { LAST_WORDS } else { Duration::ZERO }
+}
+
+/// Has a connection end after what is in flight, within `patience`.
+async fn finish<C: GracefulConnection>(mut connection: Pin<&mut C>, patience: Duration) {
     connection.as_mut().graceful_shutdown();
-    let _ended = timeout(FINISH, connection).await;
+    let _ended = timeout(patience, connection).await;
 }
 
 /// How busy a connection is: requests in flight, and requests ever begun.
@@ -244,152 +276,4 @@ impl Drop for Busy<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::routing::get;
-    use hyper::client::conn::http2 as client;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
-    use tokio::sync::Notify;
-
-    use super::*;
-
-    fn app() -> Router {
-        Router::new().route("/", get(async || "done"))
-    }
-
-    fn request() -> Request<String> {
-        Request::get("http://localhost/").body(String::new()).unwrap()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_says_nothing_is_not_waited_for() {
-        let (_client, server) = duplex(1024);
-        let begin = Instant::now();
-        serve_http1(server, app(), Departure::default()).await;
-        assert_eq!(begin.elapsed(), HEAD_TIMEOUT);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_sends_the_head_of_a_request_drop_by_drop_is_not_waited_for() {
-        let (mut client, theirs) = duplex(1024);
-        let served = tokio::spawn(serve_http1(theirs, app(), Departure::default()));
-        for byte in b"GET / HTTP/1.1\r\nX: " {
-            if client.write_all(&[*byte]).await.is_err() {
-                break;
-            }
-            sleep(Duration::from_secs(1)).await;
-        }
-        served.await.unwrap();
-        // What it is told is its business; that it is told something is ours.
-        client.read_to_end(&mut Vec::new()).await.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_http2_connection_ends_after_it_was_idle_and_not_before() {
-        let (ours, theirs) = duplex(64 * 1024);
-        let begin = Instant::now();
-        let served = tokio::spawn(serve_http2(theirs, app(), Departure::default()));
-        let (mut send, connection) = client::handshake(TokioExecutor::new(), TokioIo::new(ours)).await.unwrap();
-        let connection = tokio::spawn(connection);
-        sleep(IDLE / 2).await;
-        assert_eq!(send.send_request(request()).await.unwrap().status(), 200);
-        drop(served.await);
-        assert!(begin.elapsed() >= IDLE + IDLE / 2);
-        assert!(begin.elapsed() < IDLE * 2 + FINISH);
-        drop(connection.await);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_replica_that_leaves_answers_what_is_in_flight_first() {
-        let (ours, theirs) = duplex(64 * 1024);
-        let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let app = Router::new().route(
-            "/",
-            get({
-                let (begun, go_on) = (Arc::clone(&begun), Arc::clone(&go_on));
-                async move || {
-                    begun.notify_one();
-                    go_on.notified().await;
-                    "done"
-                }
-            }),
-        );
-        let departure = Departure::default();
-        let served = tokio::spawn(serve_http2(theirs, app, departure.clone()));
-        let (mut send, connection) = client::handshake(TokioExecutor::new(), TokioIo::new(ours)).await.unwrap();
-        let connection = tokio::spawn(connection);
-        let answer = send.send_request(request());
-        begun.notified().await;
-        departure.closing.cancel();
-        sleep(Duration::from_secs(1)).await;
-        go_on.notify_one();
-        assert_eq!(answer.await.unwrap().status(), 200);
-        served.await.unwrap();
-        connection.await.unwrap().unwrap();
-        assert!(send.send_request(request()).await.is_err(), "nothing new is begun");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_replica_that_is_about_to_leave_sends_its_clients_elsewhere_and_serves_whoever_still_comes() {
-        let departure = Departure::default();
-        let connect = async || {
-            let (ours, theirs) = duplex(64 * 1024);
-            drop(tokio::spawn(serve_http2(theirs, app(), departure.clone())));
-            let (send, connection) = client::handshake(TokioExecutor::new(), TokioIo::new(ours)).await.unwrap();
-            drop(tokio::spawn(connection));
-            send
-        };
-        let mut before = connect().await;
-        assert_eq!(before.send_request(request()).await.unwrap().status(), 200);
-        departure.announced.cancel();
-        let mut after = connect().await;
-        assert_eq!(after.send_request(request()).await.unwrap().status(), 200);
-        sleep(DEPARTURE * 2).await;
-        assert!(before.send_request(request()).await.is_err(), "nothing new is begun");
-        assert!(after.send_request(request()).await.is_err(), "nothing new is begun");
-        assert_eq!(connect().await.send_request(request()).await.unwrap().status(), 200);
-    }
-
-    async fn ask(client: &mut tokio::io::DuplexStream) -> String {
-        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"done") {
-            assert_ne!(client.read_buf(&mut answer).await.unwrap(), 0, "the connection has ended");
-        }
-        String::from_utf8(answer).unwrap()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_http1_connection_that_was_used_stays_for_as_long_as_an_api_server_keeps_it() {
-        let (mut client, theirs) = duplex(64 * 1024);
-        let served = tokio::spawn(serve_http1(theirs, app(), Departure::default()));
-        ask(&mut client).await;
-        sleep(Duration::from_secs(100)).await;
-        assert!(!ask(&mut client).await.contains("connection: close"));
-        sleep(HTTP1_IDLE * 2).await;
-        served.await.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_replica_that_is_about_to_leave_says_so_in_its_next_answer_over_http1() {
-        let (mut client, theirs) = duplex(64 * 1024);
-        let departure = Departure::default();
-        let served = tokio::spawn(serve_http1(theirs, app(), departure.clone()));
-        assert!(!ask(&mut client).await.contains("connection: close"));
-        departure.announced.cancel();
-        sleep(DEPARTURE * 2).await;
-        assert!(ask(&mut client).await.contains("connection: close"), "a request that was on its way is answered");
-        served.await.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_old_http1_connection_ends_with_an_answer() {
-        let (mut client, theirs) = duplex(64 * 1024);
-        let served = tokio::spawn(serve_http1(theirs, app(), Departure::default()));
-        let begin = Instant::now();
-        while !ask(&mut client).await.contains("connection: close") {
-            sleep(HTTP1_IDLE / 2).await;
-        }
-        assert!(begin.elapsed() >= AGE && begin.elapsed() < AGE + HTTP1_IDLE);
-        served.await.unwrap();
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Accepting connections, a bounded number at once, until this replica leaves.
+//! Accepting connections, as many at once as there is room for, until this replica leaves.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Departure, Transport};
-use crate::metrics::Metrics;
+use super::room::Room;
+use crate::metrics::{Metrics, Port};
 
 /// How long to wait after the system refused to hand out a connection, for want of file descriptors for one.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -23,20 +23,24 @@ pub struct Listener {
     tcp: TcpListener,
     transport: Transport,
     app: Router,
-    connections: Arc<Semaphore>,
+    room: Arc<Room>,
     metrics: Arc<Metrics>,
 }
 
 impl Listener {
-    /// Opens a port; up to `connections` are served at once, further ones wait.
+    /// Opens a port. Up to `connections` are open at once; for a further one, one that waits for its client makes way.
     ///
     /// # Errors
     ///
     /// The system refuses the address.
-    pub async fn bind(address: SocketAddr, connections: u32, metrics: Arc<Metrics>) -> io::Result<Unserved> {
+    pub async fn bind(
+        port: Port,
+        address: SocketAddr,
+        connections: usize,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Unserved> {
         let tcp = TcpListener::bind(address).await?;
-        let connections = usize::try_from(connections).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
-        Ok(Unserved { tcp, connections: Arc::new(Semaphore::new(connections)), metrics })
+        Ok(Unserved { tcp, room: Room::new(port, connections, Arc::clone(&metrics)), metrics })
     }
 
     /// Serves until this replica closes, then lets every connection finish what is in flight, and returns when all have.
@@ -54,28 +58,27 @@ impl Listener {
 
     async fn accept(&self, tasks: &TaskTracker, departure: &Departure) {
         loop {
-            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else { return };
-            let stream = self.next().await;
-            let served = connection::serve(stream, self.transport.clone(), self.app.clone(), departure.clone());
+            let (stream, client) = self.next().await;
+            let guest = self.room.enter(client.ip()).await;
+            let served = connection::serve(stream, self.transport.clone(), self.app.clone(), departure.clone(), guest);
             let metrics = Arc::clone(&self.metrics);
             tasks.spawn(async move {
                 if let Err(error) = served.await {
                     metrics.handshake_failure();
                     tracing::debug!(%error, "a connection came to nothing");
                 }
-                drop(permit);
             });
         }
     }
 
-    async fn next(&self) -> TcpStream {
+    async fn next(&self) -> (TcpStream, SocketAddr) {
         loop {
             match self.tcp.accept().await {
                 // Answers are small and awaited; with a delay they would wait for each other. That it cannot be turned
                 // off means that the connection is gone already, which whoever reads from it will find out.
-                Ok((stream, _)) => {
+                Ok((stream, client)) => {
                     let _gone = stream.set_nodelay(true);
-                    return stream;
+                    return (stream, client);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -90,7 +93,7 @@ impl Listener {
 #[derive(Debug)]
 pub struct Unserved {
     tcp: TcpListener,
-    connections: Arc<Semaphore>,
+    room: Arc<Room>,
     metrics: Arc<Metrics>,
 }
 
@@ -107,6 +110,6 @@ impl Unserved {
     /// Says what is served.
     #[must_use]
     pub fn with(self, transport: Transport, app: Router) -> Listener {
-        Listener { tcp: self.tcp, transport, app, connections: self.connections, metrics: self.metrics }
+        Listener { tcp: self.tcp, transport, app, room: self.room, metrics: self.metrics }
     }
 }

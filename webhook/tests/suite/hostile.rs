@@ -3,10 +3,17 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use http_body_util::BodyExt as _;
+use hyper::Request;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
+use tokio_rustls::client::TlsStream;
 
-use super::process::{Stage, send};
+use super::process::{HOST, Stage, Webhook, send};
 use super::reviews::{creation, pod};
 
 async fn refusal(client: &Client, url: &str, body: impl Into<reqwest::Body>) -> (StatusCode, String) {
@@ -114,20 +121,114 @@ async fn plain_http_and_noise_on_the_tls_port_end_the_connection_and_nothing_els
     assert_eq!(health.status(), StatusCode::OK);
 }
 
+/// How many connections the webhook is started with, and how many of each sort are held.
+const CONNECTIONS: usize = 32;
+
+/// A TLS connection for HTTP/1.1 from an address of this machine.
+async fn connect(stage: &Stage, webhook: &Webhook, from: [u8; 4]) -> TlsStream<tokio::net::TcpStream> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    let stream = socket.connect(webhook.address()).await.unwrap();
+    stage.connector().connect(HOST.try_into().unwrap(), stream).await.unwrap()
+}
+
+/// A connection that has sent `bytes` and got what is answered to the first of them.
+async fn hold(stage: &Stage, webhook: &Webhook, bytes: &[u8], is_answered: bool) -> TlsStream<tokio::net::TcpStream> {
+    let mut stream = connect(stage, webhook, [127, 0, 0, 1]).await;
+    stream.write_all(bytes).await.unwrap();
+    if is_answered {
+        assert_ne!(stream.read(&mut [0; 1024]).await.unwrap(), 0);
+    }
+    stream
+}
+
+/// What clients send that hold on to a connection, and whether they get an answer before they fall silent.
+fn holders() -> Vec<(String, bool)> {
+    let review = creation(&pod("kv/app/db")).to_string();
+    let head = |length: usize| {
+        format!(
+            "POST /mutate HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    vec![
+        (String::new(), false),
+        ("GET /healthz HTT".to_owned(), false),
+        (format!("GET /healthz HTTP/1.1\r\nHost: {HOST}\r\n\r\n"), true),
+        (format!("{}{{", head(1000)), false),
+        (format!("{}{review}", head(review.len())), true),
+        (format!("{}{review}{}{{", head(review.len()), head(1000)), true),
+    ]
+}
+
 #[tokio::test]
-async fn connections_in_excess_wait_for_their_turn() {
+async fn whatever_connections_are_held_a_new_reviewer_is_answered_and_one_that_was_there_before_is_kept() {
     let stage = Stage::new();
-    let webhook = stage.serve_with(&["--max-connections=1"]);
-    let holder = TcpStream::connect(webhook.address()).unwrap();
+    let webhook = stage.serve_with(&[&format!("--max-connections={CONNECTIONS}")]);
+    // One connection from an address of its own, as an API server keeps it.
+    let kept = TokioIo::new(connect(&stage, &webhook, [127, 0, 0, 2]).await);
+    let (mut kept, connection) = http1::handshake(kept).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let review = creation(&pod("kv/app/db")).to_string();
+    let mut held = Vec::new();
+    for (bytes, is_answered) in holders() {
+        let bare = (0..CONNECTIONS).map(|_| TcpStream::connect(webhook.address()).unwrap());
+        held.push((bare.collect::<Vec<_>>(), Vec::new()));
+        for _ in 0..2 * CONNECTIONS {
+            let stream = hold(&stage, &webhook, bytes.as_bytes(), is_answered).await;
+            held.last_mut().unwrap().1.push(stream);
+        }
+        // Behind an address translation, a reviewer has the address of whoever holds the connections.
+        for builder in [stage.client(), stage.client().http1_only()] {
+            let answer = refusal(&builder.build().unwrap(), &webhook.url("/mutate"), review.clone()).await;
+            assert_eq!(answer.0, StatusCode::OK, "{bytes}");
+        }
+        let request = Request::post("/mutate").header("host", HOST).header("content-type", "application/json");
+        let answer = kept.send_request(request.body(review.clone()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{bytes}");
+        assert!(answer.into_body().collect().await.is_ok(), "{bytes}");
+    }
+    assert!(!connection.is_finished());
+    let open = shown(&webhook, r#"connections{port="reviews"}"#).await;
+    assert!((CONNECTIONS / 2..=CONNECTIONS).contains(&open), "{open}");
+    for reviews in ["none", "some"] {
+        assert!(evictions(&webhook, reviews).await > CONNECTIONS, "{reviews}");
+    }
+}
+
+/// What a metric of the webhook shows.
+async fn shown(webhook: &Webhook, metric: &str) -> usize {
+    let metrics = reqwest::get(webhook.observation("/metrics")).await.unwrap().text().await.unwrap();
+    let name = format!("alcove_webhook_{metric} ");
+    let value = metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok());
+    value.unwrap_or_else(|| panic!("{name}\nis not in\n{metrics}"))
+}
+
+/// How many connections for reviews have made way that had brought so many.
+async fn evictions(webhook: &Webhook, reviews: &str) -> usize {
+    shown(webhook, &format!(r#"connection_evictions_total{{port="reviews",reviews="{reviews}"}}"#)).await
+}
+
+#[tokio::test]
+async fn each_port_has_connections_of_its_own_and_answers_when_all_are_held() {
+    let stage = Stage::new();
+    let webhook = stage.serve_with(&["--max-connections=2"]);
+    let address = webhook.observation("").trim_start_matches("http://").to_owned();
+    let _held: Vec<TcpStream> = (0..8).map(|_| TcpStream::connect(&address).unwrap()).collect();
     let client = stage.client().build().unwrap();
-    let waiting = tokio::spawn({
-        let url = webhook.url("/healthz");
-        async move { client.get(url).send().await.unwrap().status() }
-    });
-    // The port for observation has its own connections.
+    let health = client.get(webhook.url("/healthz")).send().await.unwrap();
+    assert_eq!(health.status(), StatusCode::OK);
     let ready = reqwest::get(webhook.observation("/readyz")).await.unwrap();
     assert_eq!(ready.status(), StatusCode::OK);
-    assert!(!waiting.is_finished());
-    drop(holder);
-    assert_eq!(waiting.await.unwrap(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_low_limit_of_open_files_shuts_nobody_out() {
+    let stage = Stage::new();
+    let webhook = stage.serve_within("ulimit -n 200");
+    let _held: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(webhook.address()).unwrap()).collect();
+    let client = stage.client().build().unwrap();
+    let review = creation(&pod("kv/app/db")).to_string();
+    assert_eq!(refusal(&client, &webhook.url("/mutate"), review).await.0, StatusCode::OK);
+    // Nobody had to wait until others gave up.
+    assert!(evictions(&webhook, "none").await > 200);
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -13,8 +13,12 @@ use alcove_certs::authority::Authority;
 use alcove_certs::names::Names;
 use reqwest::{Certificate, Client, ClientBuilder, Response};
 use rustix::process::{Pid, Signal, kill_process};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio_rustls::TlsConnector;
 
 /// The name that the certificates are for.
 pub(crate) const HOST: &str = "localhost";
@@ -63,7 +67,17 @@ impl Stage {
     }
 
     pub(crate) fn serve_with(&self, arguments: &[&str]) -> Webhook {
-        let mut command = program();
+        self.start(program(), arguments)
+    }
+
+    /// Serves in what a line of shell script leaves.
+    pub(crate) fn serve_within(&self, script: &str) -> Webhook {
+        let mut command = Command::new("sh");
+        command.env_clear().args(["-c", &format!("{script}; exec \"$0\" \"$@\"")]).arg(program().get_program());
+        self.start(command, &[])
+    }
+
+    fn start(&self, mut command: Command, arguments: &[&str]) -> Webhook {
         command.args(["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]);
         command.arg("--resources").arg(self.resources());
         command.arg("--tls-cert").arg(self.certificate()).arg("--tls-key").arg(self.key()).args(arguments);
@@ -72,6 +86,15 @@ impl Stage {
 
     pub(crate) fn client(&self) -> ClientBuilder {
         client_of(&self.authority)
+    }
+
+    /// Makes TLS connections of which the test decides what is sent over them.
+    pub(crate) fn connector(&self) -> TlsConnector {
+        let mut trusted = RootCertStore::empty();
+        trusted.add(CertificateDer::from_pem_slice(self.authority.certificate().to_pem().as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        TlsConnector::from(Arc::new(builder.with_root_certificates(trusted).with_no_client_auth()))
     }
 
     fn certificate(&self) -> PathBuf {

@@ -64,7 +64,7 @@ fn every_problem_is_reported_with_its_place_and_what_to_write() {
         "dataFrom[1]: \"3\" must be a string",
         "keys: must be a list",
         "refreshInterval: \"5\" has no unit; write \"5s\" or \"5m\"",
-        "optional: \"\\\"yes\\\"\" must be true or false",
+        "optional: \"yes\" must be true or false",
         "template: is not supported",
     ] {
         assert!(problems.contains(expected), "{expected}\nis not in\n{problems}");

@@ -94,7 +94,8 @@ fn hostile_policies_are_given_up_and_their_kind_and_namespace_are_named() {
     let expected =
         "comparing its keys with the policies takes more than 50000000 steps, which ended at SecretPolicy app/p";
     assert!(text.contains(expected), "{text}");
-    let remedy = "delete those SecretPolicy objects of namespace \"app\" that nobody needs";
+    let remedy = "delete those SecretPolicy objects of namespace \"app\" that nobody needs, and write patterns with fewer \
+                  wildcards";
     assert!(text.contains(remedy), "{text}");
     assert_eq!(refusal.reason.as_str(), "policy");
     assert_eq!(refusal.remedy, None, "a policy more cannot help");

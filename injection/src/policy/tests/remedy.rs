@@ -1,6 +1,7 @@
 //! The smallest policy: what it grants, and what it leaves out.
 
 use super::*;
+use alcove_contract::reference::Key;
 use alcove_resources::{Object, SecretPolicy};
 
 /// Applies YAML as `kubectl apply` would.
@@ -102,18 +103,22 @@ fn texts() -> impl Strategy<Value = String> {
         "%y",
     ];
     const WILD: &[&str] = &["*", "**", "kv/*", "kv/**", "kv/a*", "\\*", "a\u{2028}b*"];
-    prop_oneof![
+    let texts = prop_oneof![
         proptest::sample::select(AWKWARD).prop_map(str::to_owned),
         proptest::sample::select(WILD).prop_map(str::to_owned),
         "[ -~ä-ü]{1,20}",
         "kv/[ab*]{1,3}",
         "(k/){505,515}[ä-ü]{1,9}",
-    ]
+    ];
+    // What is asked for are canonical keys.
+    let is_key =
+        |text: &String| KeySpace::ALL.iter().any(|space| space.canonical_key(&Key::new(text.as_str())).is_ok());
+    texts.prop_map(move |text| if is_key(&text) { text } else { format!("{text}/x") }).prop_filter("no key", is_key)
 }
 
-/// Whether a pattern can say it: no star, and within the schema's limit.
+/// Whether a pattern can say it: no star, no white space around it, and within the schema's limit.
 fn is_sayable(key: &str) -> bool {
-    !key.contains('*') && key.len() <= 1024
+    !key.contains('*') && key.trim() == key && key.chars().count() <= 1024
 }
 
 /// Kind of store, key, Secret name, store.

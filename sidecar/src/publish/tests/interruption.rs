@@ -4,6 +4,7 @@ use super::*;
 use std::cell::Cell;
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -104,16 +105,27 @@ fn visible_names(volume: &Volume) -> BTreeSet<String> {
     volume.names().into_iter().filter(|name| !generation::is_name(name)).collect()
 }
 
-/// Reads both files of one generation; nothing while the generation goes away.
+/// Reads both files of one generation; nothing if the generation has gone away meanwhile.
 fn read_pair(root: &Path) -> Option<(String, String)> {
-    let generation = File::open(root.join("..data")).ok()?;
-    let read = |name| {
-        let mut text = String::new();
-        let file = beneath::open(generation.as_fd(), name, OFlags::RDONLY).ok()?;
-        File::from(file).read_to_string(&mut text).ok()?;
-        Some(text)
+    // Names of generations come again while the clock stands still; the link itself is a new one each time.
+    let present = || fs::symlink_metadata(root.join("..data")).map(|link| link.ino());
+    let before = present();
+    let read = || {
+        let generation = File::open(root.join("..data"))?;
+        let read = |name| {
+            let mut text = String::new();
+            let file = beneath::open(generation.as_fd(), name, OFlags::RDONLY)?;
+            File::from(file).read_to_string(&mut text)?;
+            io::Result::Ok(text)
+        };
+        io::Result::Ok((read("a")?, read("b")?))
     };
-    read("a").zip(read("b"))
+    match (read(), before, present()) {
+        (Ok(pair), ..) => Some(pair),
+        (Err(_), Ok(before), Ok(after)) if before != after => None,
+        // It is there and cannot be read: no pair of two that are equal.
+        (error, ..) => Some((format!("{error:?}"), "..data has not moved".to_owned())),
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use alcove_resources::Kind as OurKind;
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 
@@ -13,9 +14,9 @@ fn item(key: Key, version: u64) -> (Item, u64) {
             Content::ServiceAccount(alcove_injection::catalog::ServiceAccount { annotations, ..Default::default() })
         }
         Kind::LimitRange => Content::LimitRange(alcove_injection::catalog::LimitRange::default()),
-        Kind::Ours(kind) => Content::Unreadable(kind, alcove_contract::Problem::new("", "wrong")),
+        Kind::Ours(kind) => Content::Unreadable { kind, document: Value::Null, problem: Problem::new("", "wrong") },
     };
-    (Item { key, content }, version)
+    (Item { key, content, weight: 0 }, version)
 }
 
 fn account(name: &str) -> Key {
@@ -58,6 +59,65 @@ fn what_the_watch_delivers_late_does_not_undo_a_live_read() {
     watched(&mut view, "gone", 11);
     view.deleted(&account("made-again"), 12);
     assert_eq!((label(&view, "gone"), label(&view, "made-again")), (Some(11), None));
+}
+
+/// A SecretBinding of about half a mebibyte.
+fn large_binding(namespace: &str, name: &str) -> Item {
+    let reference = format!("vault:kv/{}#p", "x".repeat(1900));
+    let data: serde_json::Map<_, _> = (0..250).map(|file| (format!("file-{file}"), json!(reference))).collect();
+    let document = json!({
+        "apiVersion": "alcove.dev/v1alpha1",
+        "kind": "SecretBinding",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"data": data},
+    });
+    Item::delivered(Kind::Ours(OurKind::SecretBinding), &document).unwrap()
+}
+
+/// The names of those of some bindings that can be read.
+fn readable(view: &View, namespace: &str, names: &[String]) -> Vec<String> {
+    let is_readable = |name: &&String| matches!(view.catalog().binding(name, namespace), Ok(Some(_)));
+    names.iter().filter(is_readable).cloned().collect()
+}
+
+#[test]
+fn a_namespace_takes_no_more_than_its_share_and_nothing_from_another_one() {
+    let mut view = View::default();
+    let names: Vec<String> = (0..60).map(|number| format!("binding-{number:02}")).collect();
+    for (name, version) in names.iter().zip(1..) {
+        view.watched(large_binding("crowded", name), version);
+    }
+    view.watched(large_binding("shop", "db"), 70);
+    let kept = readable(&view, "crowded", &names);
+    assert!((25..40).contains(&kept.len()), "{kept:?}");
+    assert_eq!(readable(&view, "shop", &["db".to_owned()]).len(), 1);
+    let problem = view.catalog().binding(&names[59], "crowded").unwrap_err().to_string();
+    assert!(
+        problem.contains("SecretBinding crowded/binding-59: is left out") && problem.contains("delete some"),
+        "{problem}"
+    );
+
+    // The same again, smaller, larger, gone: what is taken is what is there.
+    for round in 0..3 {
+        for name in &kept {
+            view.watched(large_binding("crowded", name), 100 + round);
+        }
+    }
+    assert_eq!(readable(&view, "crowded", &names), kept);
+    let (gone, stays) = kept.split_at(3);
+    for name in gone {
+        let key = Key { kind: Kind::Ours(OurKind::SecretBinding), namespace: "crowded".to_owned(), name: name.clone() };
+        view.deleted(&key, 200);
+    }
+    // Whoever is refused looks again, and what was left out finds room, although it has not changed.
+    let items = names.iter().zip(1..).filter(|(name, _)| !gone.contains(name));
+    let items = items.map(|(name, version)| (large_binding("crowded", name), version)).collect();
+    let part = Part::of(Kind::Ours(OurKind::SecretBinding), "crowded");
+    assert!(view.read(List { part: part.clone(), version: 300, items }));
+    assert_eq!(readable(&view, "crowded", &names).len(), kept.len());
+    assert!(stays.iter().all(|name| readable(&view, "crowded", &names).contains(name)));
+    assert!(view.read(List { part, version: 400, items: Vec::new() }));
+    assert!(!view.shares.contains_key("crowded"));
 }
 
 #[test]
