@@ -102,7 +102,8 @@ impl Beside {
             self.kubectl.run(&["delete", kind, &self.name]).await?;
         }
         self.process.kill()?;
-        self.kubectl.run(&["delete", "lease", &self.name, "-n", HOME, "--ignore-not-found"]).await.map(drop)
+        let lease = format!("{}-sweep", self.name);
+        self.kubectl.run(&["delete", "lease", &lease, "-n", HOME, "--ignore-not-found"]).await.map(drop)
     }
 
     async fn wait_until_ready(&mut self) -> Result<()> {

@@ -190,8 +190,13 @@ async fn bundle(test: &Test, configuration: &str) -> Result<String> {
 /// Writes `caBundle` as cert-manager does.
 async fn inject(test: &Test, authority: &str) -> Result<()> {
     let bundle = STANDARD.encode(authority);
-    let patch = json!([{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": bundle}]).to_string();
     for configuration in [MUTATING, VALIDATING] {
+        let registered = test.node().kubectl().json(&["get", configuration, "alcove-webhook"]).await?;
+        let count = registered["webhooks"].as_array().map_or(0, Vec::len);
+        let operations = (0..count).map(
+            |index| json!({"op": "add", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": bundle}),
+        );
+        let patch = operations.collect::<Value>().to_string();
         let patch = ["patch", configuration, "alcove-webhook", "--type=json", "-p", &patch];
         let manager = ["--field-manager=cert-manager-cainjector"];
         test.node().kubectl().run(&[&patch[..], &manager].concat()).await?;

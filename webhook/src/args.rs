@@ -192,7 +192,7 @@ pub struct CertificateArgs {
     /// Name of the Secret with the authority and the serving certificate.
     #[arg(long, env = "ALCOVE_TLS_SECRET", default_value = "alcove-webhook-tls", value_name = "NAME")]
     pub tls_secret: String,
-    /// Name of the Lease; its holder rotates, and sweeps.
+    /// Name of the Lease; its holder rotates, and sweeps. With certificates from files the Lease is that of NAME-sweep.
     #[arg(long, env = "ALCOVE_LEASE", default_value = "alcove-webhook", value_name = "NAME")]
     pub lease: String,
     /// How long the Lease holds after the last sign of life.

@@ -214,7 +214,7 @@ async fn in_cluster(arguments: &ServeArgs, process: &Process) -> anyhow::Result<
         };
         process.spawn(Sweeper::new(sources, interval).run(leadership.leads()));
     }
-    leadership.pursue((namespace, &certificates.lease), process, &client);
+    leadership.pursue(namespace, process, &client);
     let live = live();
     Ok(Admission::in_cluster(objects, settings, live))
 }

@@ -39,18 +39,21 @@ pub(super) fn in_cluster(
     client: &Client,
 ) -> anyhow::Result<()> {
     let registrations = registrations(&arguments.configuration_name, process, client);
+    if keeps_certificates(arguments) {
+        return managed((arguments, namespace), (leadership, registrations), process, client);
+    }
+    // The files may come later than we do, so they are waited for.
+    let agreement = Agreement { registrations, condition: process.readiness.condition("caBundle") };
+    let files = Files::new(watched(arguments)?, Arc::clone(&process.presented)).agreeing(agreement);
+    process.spawn(files.follow());
+    Ok(())
+}
+
+/// Whether certificates are made and rotated here, and do not come from files.
+pub(super) fn keeps_certificates(arguments: &CertificateArgs) -> bool {
     match arguments.certificates {
-        CertificateSource::SelfManaged if arguments.tls_cert.is_none() => {
-            let trusting = (leadership, registrations);
-            managed((arguments, namespace), trusting, process, client)
-        }
-        // The files may come later than we do, so they are waited for.
-        CertificateSource::SelfManaged | CertificateSource::Files | CertificateSource::CertManager => {
-            let agreement = Agreement { registrations, condition: process.readiness.condition("caBundle") };
-            let files = Files::new(watched(arguments)?, Arc::clone(&process.presented)).agreeing(agreement);
-            process.spawn(files.follow());
-            Ok(())
-        }
+        CertificateSource::SelfManaged => arguments.tls_cert.is_none(),
+        CertificateSource::Files | CertificateSource::CertManager => false,
     }
 }
 
