@@ -226,7 +226,7 @@ fn of_cluster(team: &str) -> Vec<Value> {
     let (selector, on_hold) = (json!({"matchLabels": {"team": team}}), json!({"matchLabels": {"hold": team}}));
     let (name, hold) = (json!({"name": team}), json!({"name": format!("{team}-hold")}));
     let conditions = json!([{"namespaceSelector": selector}]);
-    let store = json!({"audience": "vault", "provider": provider(), "conditions": conditions});
+    let store = json!({"audience": "elsewhere", "provider": provider(), "conditions": conditions});
     let binding = json!({"namespaceSelector": selector, "data": {"password": format!("{team}:kv/app/db#password")}});
     let rule = json!([{"store": {"kind": "ClusterExternalStore", "name": team}, "keys": ["kv/app/**"]}]);
     let allowing = json!({"namespaceSelector": selector, "serviceAccounts": ["web"], "allow": rule});
