@@ -61,6 +61,8 @@ pub(crate) fn reserved<'a>(pod: &'a Pod, context: &Context<'a>, findings: &mut F
         return Vec::new();
     }
     let stores: HashMap<&str, &ObjectName> = context.catalog.reserved_audiences(pod.namespace()).collect();
+    // Every Pod has a token for the API server, whose audience nobody has for itself.
+    let tokens = tokens.filter(|token| !context.settings.api_audiences.contains(token.audience));
     let reserved = tokens.filter_map(|Token { volume, place, audience }| {
         Some(Reserved { volume, place, audience, store: stores.get(audience)? })
     });

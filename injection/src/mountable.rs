@@ -15,6 +15,18 @@ const OF_KUBERNETES: &str = "kubernetes.io/enforce-mountable-secrets";
 /// The same, which only Alcove reads.
 const OF_ALCOVE: &str = "alcove.dev/enforce-mountable-secrets";
 
+/// Whether an annotation of a ServiceAccount decides what its Pods may name: no other one is of use here.
+#[must_use]
+pub fn is_enforcement(annotation: &str) -> bool {
+    [OF_KUBERNETES, OF_ALCOVE].contains(&annotation)
+}
+
+/// A ServiceAccount whose Pods may name no Secret at all: what stands for one that cannot be kept.
+#[must_use]
+pub fn closed() -> ServiceAccount {
+    ServiceAccount { annotations: [(OF_ALCOVE.to_owned(), "true".to_owned())].into(), ..ServiceAccount::default() }
+}
+
 /// What a ServiceAccount's list says to a Pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mountable {

@@ -62,6 +62,24 @@ impl Place {
 }
 
 impl Place {
+    /// The index of the volume that it belongs to.
+    pub(crate) const fn volume(self) -> Option<usize> {
+        match self {
+            Self::Volume { volume }
+            | Self::ProjectedSource { volume, .. }
+            | Self::Csi { volume }
+            | Self::AzureFile { volume }
+            | Self::CephFs { volume }
+            | Self::Cinder { volume }
+            | Self::FlexVolume { volume }
+            | Self::Rbd { volume }
+            | Self::ScaleIo { volume }
+            | Self::Iscsi { volume }
+            | Self::StorageOs { volume } => Some(volume),
+            Self::Env { .. } | Self::EnvFrom { .. } | Self::ImagePullSecret { .. } => None,
+        }
+    }
+
     /// The field path of the name: `spec.containers[0].env[1].valueFrom.secretKeyRef.name`.
     fn path(self) -> String {
         let of_volume = |volume: usize, field: &str| format!("spec.volumes[{volume}].{field}");

@@ -64,6 +64,17 @@ pub fn mistakes(object: &Object, catalog: &Catalog, settings: &Settings) -> Prob
     configure(&store, catalog, settings, &mut Identity::default()).err().unwrap_or_default()
 }
 
+/// What the author of a store should know: that Pods can log in to it by themselves, whatever policies say.
+#[must_use]
+pub fn caution(object: &Object, settings: &Settings) -> Option<String> {
+    let Object::ClusterExternalStore(store) = object else { return None };
+    let audience = store.spec.audience.as_deref().filter(|audience| settings.api_audiences.contains(*audience))?;
+    Some(format!(
+        "spec.audience: \"{audience}\" is an audience of the API server: the token that every Pod has can log in to this store \
+         without Alcove, whatever policies say; choose one of its own"
+    ))
+}
+
 /// Reads one store and gathers what is wrong with it.
 struct Reader<'a> {
     store: &'a Store<'a>,

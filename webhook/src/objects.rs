@@ -7,6 +7,7 @@ use std::fmt;
 
 use alcove_contract::Problem;
 use alcove_injection::catalog::{LimitRange, ServiceAccount};
+use alcove_injection::mountable::is_enforcement;
 use alcove_resources::{Kind as OurKind, Object, ObjectName};
 use serde_json::Value;
 
@@ -191,8 +192,11 @@ impl Item {
     }
 
     fn of(key: Key, content: Content, document: &Value) -> Self {
-        let is_weighed = key.kind.is_namespaced() && matches!(key.kind, Kind::Ours(_));
-        let weight = if is_weighed { share::weight(document) } else { 0 };
+        let weight = match &content {
+            _ if !key.kind.is_namespaced() => 0,
+            Content::ServiceAccount(account) => share::weight_of_account(account),
+            _ => share::weight(document),
+        };
         Self { key, content, weight }
     }
 }
@@ -206,10 +210,17 @@ fn namespace(document: &Value) -> Content {
 }
 
 fn service_account(document: &Value) -> Content {
-    Content::ServiceAccount(ServiceAccount {
-        annotations: strings(document, "/metadata/annotations"),
-        secrets: names(document, "secrets"),
-        image_pull_secrets: names(document, "imagePullSecrets"),
+    let mut annotations = strings(document, "/metadata/annotations");
+    annotations.retain(|name, _| is_enforcement(name));
+    // Nobody asks for the lists of an account that does not enforce them.
+    Content::ServiceAccount(if annotations.is_empty() {
+        ServiceAccount::default()
+    } else {
+        ServiceAccount {
+            annotations,
+            secrets: names(document, "secrets"),
+            image_pull_secrets: names(document, "imagePullSecrets"),
+        }
     })
 }
 
@@ -267,14 +278,14 @@ mod tests {
         let document = json!({
             "apiVersion": "v1",
             "kind": "ServiceAccount",
-            "metadata": {"name": "web", "namespace": "shop", "annotations": {"a": "b"}},
+            "metadata": {"name": "web", "namespace": "shop", "annotations": {"kubernetes.io/enforce-mountable-secrets": "b"}},
             "secrets": [{"name": "one"}, {"namespace": "nameless"}],
             "imagePullSecrets": [{"name": "two"}],
         });
         let Content::ServiceAccount(account) = Item::from_document(&document).unwrap().unwrap().content else {
             panic!("not a ServiceAccount")
         };
-        assert_eq!(account.annotations["a"], "b");
+        assert_eq!(account.annotations["kubernetes.io/enforce-mountable-secrets"], "b");
         assert_eq!((account.secrets.len(), account.image_pull_secrets.len()), (1, 1));
     }
 }

@@ -151,3 +151,22 @@ fn a_debug_container_gets_no_token_that_the_pod_had_before_enforcement() {
     assert!(refusal.to_string().contains(place), "{refusal}");
     let Verdict::Allow(_) = with(json!([])) else { panic!("an innocent one is refused") };
 }
+
+#[test]
+fn an_audience_of_the_api_server_is_nobodys_alone_and_the_author_of_the_store_is_told() {
+    let settings = Settings::new("sidecar", KubernetesVersion::new(1, 37));
+    let audience = settings.api_audiences.first().unwrap();
+    let store = store("ClusterExternalStore", "careless", audience, None);
+    let caution = crate::store::caution(&store, &settings).unwrap();
+    assert!(caution.contains(audience) && caution.contains("without Alcove"), "{caution}");
+    let mut catalog = catalog(&[(ENFORCE, "true")]);
+    catalog.apply(store);
+    assert_eq!(refused(&pod(&[audience]), &catalog), [""; 0], "a token without a stated audience is the same token");
+    let careful = object(&json!({
+        "apiVersion": "alcove.dev/v1alpha1",
+        "kind": "ClusterExternalStore",
+        "metadata": {"name": "careful"},
+        "spec": {"audience": "vault", "provider": {"vault": {"server": "https://v", "auth": {"kubernetes": {"role": "r"}}}}},
+    }));
+    assert_eq!(crate::store::caution(&careful, &settings), None);
+}

@@ -48,7 +48,10 @@ pub(super) fn check(old: &Pod, new: &Pod, context: &Context<'_>, findings: &mut 
     let names: BTreeSet<&str> = added.iter().map(|container| container.name).collect();
     refuse_mentions(new, &names, context, findings);
     refuse_tokens(new, &added, context, findings);
-    mountable::judge(new, context, findings, |mention| newcomer(mention, &names).is_some());
+    let mounted = volumes_mounted_by(new, &added);
+    mountable::judge(new, context, findings, |mention| {
+        newcomer(mention, &names).is_some() || mention.place.volume().is_some_and(|volume| mounted.contains(&volume))
+    });
 }
 
 /// Refuses mounts of tokens that the Pod itself would not get today: it came before enforcement.
@@ -64,6 +67,14 @@ fn refuse_tokens(pod: &Pod, added: &[Container<'_>], context: &Context<'_>, find
             .collect();
         findings.refuse(RefusalReason::Policy, problems);
     }
+}
+
+/// The volumes that these containers mount. Those of a Pod that came before enforcement may name any Secret.
+fn volumes_mounted_by(pod: &Pod, added: &[Container<'_>]) -> BTreeSet<usize> {
+    let mounts = added.iter().flat_map(|container| items(container.document, "volumeMounts"));
+    let names: BTreeSet<&str> = mounts.map(|mount| text(mount, "name")).collect();
+    let volumes = pod.volumes().enumerate();
+    volumes.filter(|(_, volume)| names.contains(text(volume, "name"))).map(|(index, _)| index).collect()
 }
 
 /// The ephemeral container among `names` that a mention belongs to.

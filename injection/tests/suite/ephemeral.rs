@@ -99,3 +99,39 @@ fn an_ephemeral_container_gets_no_volume_of_a_sidecar_whose_configuration_cannot
         }
     }
 }
+
+#[test]
+fn a_debug_container_mounts_no_volume_whose_secret_its_account_does_not_list() {
+    let settings = cluster::settings(&json!({}));
+    let mut catalog = Catalog::default();
+    let annotations = [("alcove.dev/enforce-mountable-secrets".to_owned(), "true".to_owned())].into();
+    let secrets = ["listed".to_owned()].into();
+    let account = alcove_injection::catalog::ServiceAccount { annotations, secrets, ..Default::default() };
+    catalog.apply_service_account("t", "web", account);
+    let context = Context { catalog: &catalog, settings: &settings, most_steps: MOST_STEPS };
+    // The Pod came before its account enforced anything.
+    let old = json!({"metadata": {"name": "web"}, "spec": {
+        "serviceAccountName": "web",
+        "containers": [{"name": "app"}],
+        "volumes": [
+            {"name": "listed", "secret": {"secretName": "listed"}},
+            {"name": "plain", "secret": {"secretName": "plain"}},
+            {"name": "mixed", "projected": {"sources": [{"secret": {"name": "listed"}}, {"secret": {"name": "plain"}}]}},
+        ],
+    }});
+    let mounting = |volume: &str| {
+        let mut new = old.clone();
+        let mounts = json!([{"name": volume, "mountPath": "/m"}]);
+        new["spec"]["ephemeralContainers"] = json!([{"name": "debugger", "volumeMounts": mounts}]);
+        let pod = |document: &Value| Pod::new(document.clone(), "t").unwrap();
+        validate(Some(&pod(&old)), &pod(&new), &context)
+    };
+    assert!(matches!(mounting("listed"), Verdict::Allow(_)));
+    for (volume, place) in [
+        ("plain", "spec.volumes[1].secret.secretName: \"plain\""),
+        ("mixed", "spec.volumes[2].projected.sources[1].secret.name: \"plain\""),
+    ] {
+        let Verdict::Deny(refusal) = mounting(volume) else { panic!("{volume} is let in") };
+        assert!(refusal.to_string().contains(place), "{refusal}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use alcove_injection::decision::{Context, Decision, Plan, Refusal, Skip};
-use alcove_injection::store::mistakes;
+use alcove_injection::store::{caution, mistakes};
 use alcove_injection::validate::{Allowance, Verdict};
 use alcove_injection::{Denied, Grant};
 use alcove_injection::{decide, validate};
@@ -61,7 +61,8 @@ impl Judgement {
 
     fn of_store(store: &Object, context: &Context<'_>) -> Self {
         let problems = mistakes(store, context.catalog, context.settings);
-        let allowed = || Decided::Allow { reason: "valid", warnings: Vec::new(), grants: Vec::new() };
+        let warnings = || caution(store, context.settings).into_iter().collect();
+        let allowed = || Decided::Allow { reason: "valid", warnings: warnings(), grants: Vec::new() };
         let refused = || Decided::Refuse(format!("{} is refused:\n{problems}", store.object_name()));
         let decision = if problems.is_empty() { allowed() } else { refused() };
         Self { decision, absent: false }

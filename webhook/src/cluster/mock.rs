@@ -61,9 +61,14 @@ impl ApiServer {
         self.answers.forget_permits(Semaphore::MAX_PERMITS);
     }
 
-    /// Refuses a verb from now on: list, watch, get or write.
+    /// Refuses from now on a verb, which is list, watch, get or write, or whatever is done at a path.
     pub(crate) fn forbid(&self, verb: &'static str) {
         self.forbidden.lock().unwrap().insert(verb);
+    }
+
+    fn forbids(&self, verb: &str, path: &str) -> bool {
+        let forbidden = self.forbidden.lock().unwrap();
+        forbidden.contains(verb) || forbidden.contains(path)
     }
 
     /// Takes that back.
@@ -112,7 +117,7 @@ impl ApiServer {
         let path = head.uri.path();
         let verb = verb(&head);
         let (status, answer) = match verb {
-            _ if self.forbidden.lock().unwrap().contains(verb) => failure(StatusCode::FORBIDDEN),
+            _ if self.forbids(verb, path) => failure(StatusCode::FORBIDDEN),
             // Watches deliver nothing, not even an end.
             "watch" => {
                 self.answers.acquire().await.unwrap().forget();

@@ -1,5 +1,7 @@
 //! How much memory the objects of one namespace may take, so that whoever may write them takes it from nobody else.
 
+use alcove_injection::catalog::{LimitRange, ServiceAccount};
+use alcove_injection::mountable;
 use serde_json::Value;
 
 use super::{Content, Item, Kind};
@@ -20,15 +22,21 @@ impl Default for Share {
 }
 
 impl Share {
-    /// Takes what an item weighs. Of one that weighs more than what is left, nothing is kept but that it exists.
+    /// Takes what an item weighs. Of one that weighs more than what is left, nothing is kept but that it exists: an object
+    /// of ours refuses whoever depends on it, an account lets its Pods name no Secret, and a LimitRange is left to the API
+    /// server, which judges by it anyhow.
     pub fn admit(&mut self, item: Item) -> Item {
-        match (item.key.kind, self.0.checked_sub(item.weight)) {
-            (Kind::Ours(kind), None) => Item { key: item.key, content: Content::LeftOut(kind), weight: 0 },
-            (_, left) => {
-                self.0 = left.unwrap_or_default();
-                item
-            }
-        }
+        let Some(left) = self.0.checked_sub(item.weight) else {
+            let content = match item.key.kind {
+                Kind::Ours(kind) => Content::LeftOut(kind),
+                Kind::ServiceAccount => Content::ServiceAccount(mountable::closed()),
+                Kind::LimitRange => Content::LimitRange(LimitRange::default()),
+                Kind::Namespace => item.content,
+            };
+            return Item { key: item.key, content, weight: 0 };
+        };
+        self.0 = left;
+        item
     }
 
     /// Gives back what an item weighed that is gone.
@@ -40,6 +48,13 @@ impl Share {
     pub(super) fn is_whole(self) -> bool {
         self.0 == MOST
     }
+}
+
+/// About how many bytes of memory a ServiceAccount takes.
+pub(super) fn weight_of_account(account: &ServiceAccount) -> usize {
+    let annotations = account.annotations.iter().map(|(name, value)| name.len().saturating_add(value.len()));
+    let names = account.secrets.iter().chain(&account.image_pull_secrets).map(String::len);
+    annotations.chain(names).map(|length| length.saturating_add(VALUE)).fold(VALUE, usize::saturating_add)
 }
 
 /// About how many bytes of memory it takes to keep what a document says.

@@ -161,9 +161,10 @@ impl View {
         }
         let share = self.shares.entry(item.key.namespace.clone()).or_default();
         share.give_back(before.map_or(0, |before| before.weight));
+        let weight = item.weight;
         let item = share.admit(item);
         // One that was left out is looked at again: what others took may be free then.
-        let version = if matches!(item.content, Content::LeftOut(_)) { 0 } else { version };
+        let version = if item.weight < weight { 0 } else { version };
         let known = Known { version, weight: item.weight };
         self.seen(item.key.kind).objects.entry(part.namespace).or_default().insert(item.key.name.clone(), known);
         self.put(item);

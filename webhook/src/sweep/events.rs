@@ -3,7 +3,7 @@
 //! The name of an Event says about which Pod, why and in which hour, so that two replicas that follow each other cannot
 //! make it twice, and none needs the right to read or change Events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use alcove_injection::sweep::Finding;
 use jiff::Timestamp;
@@ -27,7 +27,7 @@ const LONGEST_POD: usize = 190;
 const MOST_TOLD: usize = 500;
 /// Of how many findings it is remembered that they were told. Others are told again, which the API server refuses.
 const MOST_REMEMBERED: usize = 10_000;
-/// After how many failures in one sweep nothing more is told in it.
+/// After how many failures in one sweep that are not a namespace's own nothing more is told in it.
 const MOST_FAILURES: usize = 3;
 const SECONDS_PER_HOUR: i64 = 3_600;
 
@@ -43,6 +43,8 @@ pub(super) struct Events {
     this: HashMap<Subject, i64>,
     told: usize,
     failures: usize,
+    /// The namespaces in which this sweep could make none: a quota, or the end of the namespace, is their own affair.
+    refusing: HashSet<String>,
 }
 
 /// Which Pod, and what is told of it.
@@ -51,7 +53,8 @@ type Subject = (String, &'static str);
 impl Events {
     pub(super) fn new(client: Client, identity: String) -> Self {
         let (before, this) = (HashMap::new(), HashMap::new());
-        Self { client, identity, now: Timestamp::UNIX_EPOCH, hour: 0, before, this, told: 0, failures: 0 }
+        let refusing = HashSet::new();
+        Self { client, identity, now: Timestamp::UNIX_EPOCH, hour: 0, before, this, told: 0, failures: 0, refusing }
     }
 
     /// Begins a sweep.
@@ -61,6 +64,7 @@ impl Events {
         // What a sweep that did not come to its end has told is not told again.
         self.before.extend(self.this.drain());
         (self.told, self.failures) = (0, 0);
+        self.refusing.clear();
     }
 
     /// Ends a sweep: what it has not found again is forgotten.
@@ -92,7 +96,8 @@ impl Events {
 
     /// Whether the Event is there now.
     async fn create(&mut self, found: &Found) -> bool {
-        if self.told >= MOST_TOLD || self.failures >= MOST_FAILURES {
+        let is_over = self.told >= MOST_TOLD || self.failures >= MOST_FAILURES;
+        if is_over || self.refusing.contains(&found.namespace) {
             return false;
         }
         self.told = self.told.saturating_add(1);
@@ -106,7 +111,12 @@ impl Events {
             // Another replica was faster, or this one before it was started anew.
             Err(kube::Error::Api(status)) if status.code == 409 => true,
             Err(error) => {
-                self.failures = self.failures.saturating_add(1);
+                match &error {
+                    kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429 => {
+                        self.refusing.insert(found.namespace.clone());
+                    }
+                    _ => self.failures = self.failures.saturating_add(1),
+                }
                 tracing::warn!(namespace = found.namespace, error = report::chain(&error), "failed to create an Event");
                 false
             }
@@ -154,4 +164,35 @@ const fn reason(finding: &Finding) -> &'static str {
 fn shortened_name(pod: &str) -> &str {
     let beginning = pod.get(..LONGEST_POD).unwrap_or(pod);
     beginning.trim_end_matches(['.', '-'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::mock::ApiServer;
+
+    fn found(namespace: &str, pod: &str) -> Found {
+        Found {
+            index: 0,
+            namespace: namespace.to_owned(),
+            pod: pod.to_owned(),
+            uid: format!("{namespace}-{pod}"),
+            finding: Finding::NotInjected { reason: "has no sidecar".to_owned() },
+        }
+    }
+
+    #[tokio::test]
+    async fn a_namespace_that_refuses_events_silences_no_other_one() {
+        let server = ApiServer::prompt();
+        server.forbid("/apis/events.k8s.io/v1/namespaces/early/events");
+        let mut events = Events::new(server.client(), "replica".to_owned());
+        events.begin("2026-01-01T10:20:00Z".parse().unwrap());
+        for pod in ["a", "b", "c", "d", "e"] {
+            events.tell(&found("early", pod)).await;
+        }
+        events.tell(&found("shop", "web")).await;
+        let told: Vec<String> = server.writes().into_iter().map(|(_, path, _)| path).collect();
+        assert_eq!(told, ["/apis/events.k8s.io/v1/namespaces/shop/events"]);
+        assert_eq!(events.told, 2, "a namespace that refuses is asked once");
+    }
 }

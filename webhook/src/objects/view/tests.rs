@@ -229,3 +229,43 @@ proptest! {
         }
     }
 }
+
+/// A ServiceAccount as the API server delivers it.
+fn delivered(namespace: &str, name: &str, annotation: (&str, &str), secrets: &Value) -> Item {
+    let document = json!({
+        "metadata": {"name": name, "namespace": namespace, "annotations": {annotation.0: annotation.1}},
+        "secrets": secrets,
+    });
+    Item::delivered(Kind::ServiceAccount, &document).unwrap()
+}
+
+#[test]
+fn of_a_service_account_only_what_it_enforces_is_kept() {
+    let listed = json!([{"name": "db"}]);
+    let mut view = View::default();
+    view.watched(delivered("shop", "plain", ("notes", &"x".repeat(250_000)), &listed), 1);
+    view.watched(delivered("shop", "strict", ("alcove.dev/enforce-mountable-secrets", "true"), &listed), 2);
+    let account = |name: &str| view.catalog().service_account("shop", name).cloned().unwrap();
+    assert_eq!(account("plain"), alcove_injection::catalog::ServiceAccount::default());
+    assert_eq!((account("strict").annotations.len(), account("strict").secrets.contains("db")), (1, true));
+}
+
+#[test]
+fn a_service_account_beyond_the_share_of_its_namespace_lets_its_pods_name_no_secret() {
+    let mut view = View::default();
+    let many: Value = (0..1_000).map(|number| json!({"name": format!("{number:0250}")})).collect();
+    for number in 0..100_u64 {
+        let annotation = ("kubernetes.io/enforce-mountable-secrets", "true");
+        view.watched(delivered("crowded", &format!("a{number}"), annotation, &many), number + 1);
+    }
+    let lists = |view: &View| -> usize {
+        let accounts = (0..100).map(|number| view.catalog().service_account("crowded", &format!("a{number}")).unwrap());
+        accounts.filter(|account| !account.secrets.is_empty()).count()
+    };
+    assert!((30..60).contains(&lists(&view)), "{}", lists(&view));
+    let last = view.catalog().service_account("crowded", "a99").unwrap();
+    assert_eq!(*last, alcove_injection::mountable::closed());
+    // Other namespaces have theirs.
+    view.watched(delivered("shop", "web", ("alcove.dev/enforce-mountable-secrets", "true"), &many), 200);
+    assert_eq!(view.catalog().service_account("shop", "web").unwrap().secrets.len(), 1_000);
+}
