@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::builds::Products;
 use crate::image::{self, Image};
+use crate::kubectl::Kubectl;
 use crate::node::Node;
 use crate::stage::Stage;
 use crate::state;
@@ -78,6 +79,16 @@ impl Alcove {
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
+}
+
+/// Fails if `kubectl diff` goes on to find a difference. It reads an object twice, so whatever is written between the two, by
+/// a rollout or with a new `caBundle`, is a difference for a moment; drift is one for ever.
+pub async fn ensure_no_drift(kubectl: &Kubectl, arguments: &[&str]) -> Result<()> {
+    wait::until("kubectl diff to show nothing", async || {
+        let difference = kubectl.diff(arguments).await?;
+        Ok(if difference.is_empty() { Seen::Met(()) } else { Seen::NotYet(difference) })
+    })
+    .await
 }
 
 /// Builds the programs and packs the images of both, from the files that the Dockerfile copies.

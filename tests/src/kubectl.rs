@@ -55,6 +55,16 @@ impl Kubectl {
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
+    /// Runs `kubectl diff` and returns the difference that it prints; an empty text is none.
+    pub async fn diff(&self, arguments: &[&str]) -> Result<String> {
+        let (shown, output) = process::output_with_input(self.command(&[&["diff"], arguments].concat()), "").await?;
+        match output.status.code() {
+            Some(0) => Ok(String::new()),
+            Some(1) if !output.stdout.is_empty() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            _ => bail!("`{shown}` failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim()),
+        }
+    }
+
     /// Runs kubectl with `-o json` and parses what it prints.
     pub async fn json(&self, arguments: &[&str]) -> Result<serde_json::Value> {
         let printed = self.run(&[arguments, &["-o", "json"]].concat()).await?;

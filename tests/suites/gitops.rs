@@ -40,20 +40,17 @@ impl<'test> Installed<'test> {
         let path = path.to_str().context("the path of the checkout is not UTF-8")?.to_owned();
         let kubectl = test.node().kubectl();
         kubectl.run(&["apply", "-k", &path]).await?;
-        let client_side = kubectl.run(&["diff", "-k", &path]).await;
-        client_side.context("kubectl diff shows a difference after kubectl apply")?;
+        alcove::ensure_no_drift(kubectl, &["-k", &path]).await?;
         let applied = kubectl.json(&["apply", "--server-side", "-k", &path]).await?;
         let objects = applied.pointer("/items").and_then(Value::as_array).cloned().unwrap_or_default();
         Ok(Self { test, path, objects })
     }
 
-    /// Fails if `kubectl diff`, which exits with 1 then, finds a difference in either way.
+    /// Fails if `kubectl diff` goes on to find a difference in either way.
     async fn ensure_equal(&self) -> Result<()> {
         let kubectl = self.test.node().kubectl();
-        let (client_side, server_side) = (["diff", "-k", &self.path], ["diff", "--server-side", "-k", &self.path]);
-        let (client_side, server_side) = tokio::join!(kubectl.run(&client_side), kubectl.run(&server_side));
-        client_side.context("kubectl diff shows a difference")?;
-        server_side.map(drop).context("kubectl diff --server-side shows a difference")
+        alcove::ensure_no_drift(kubectl, &["-k", &self.path]).await?;
+        alcove::ensure_no_drift(kubectl, &["--server-side", "-k", &self.path]).await
     }
 
     /// Has the configurations trust another authority: that of the webhook, or one that cert-manager made.

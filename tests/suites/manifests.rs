@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use alcove_tests::alcove::ensure_no_drift;
 use alcove_tests::suite::{Test, Trial};
 use alcove_tests::{claims, facts, generated, state};
 use anyhow::{Context as _, Result, ensure};
@@ -31,9 +32,8 @@ fn generated_files_are_up_to_date() -> Result<()> {
 async fn what_is_installed_equals_the_manifests(test: Test) -> Result<()> {
     test.alcove().await?;
     let overlay = path(&state::checkout().join("manifests/overlays/test"))?;
-    // `kubectl diff` exits with 1 when there is a difference; server-side, as it was applied.
-    let difference = test.node().kubectl().run(&["diff", "--server-side", "-k", &overlay]).await;
-    difference.map(drop).context("kubectl diff shows a difference to what is installed")
+    // Server-side, as it was applied.
+    ensure_no_drift(test.node().kubectl(), &["--server-side", "-k", &overlay]).await
 }
 
 async fn every_overlay_can_be_rendered(test: Test) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What whoever runs a cluster meets: Pods that end after their permission, static Pods, audit logs, a waiting Pod.
 
-use alcove_tests::alcove::Alcove;
+use alcove_tests::alcove::{Alcove, ensure_no_drift};
 use alcove_tests::suite::{Test, Trial};
 use alcove_tests::wait::{self, Seen};
 use alcove_tests::{claims, claims_alone, state};
@@ -174,8 +174,7 @@ async fn a_new_authority_is_trusted_and_leaves_no_difference_to_the_manifests(te
     .await?;
     let overlay = state::checkout().join("manifests/overlays/test");
     let overlay = overlay.to_str().context("the path of the checkout is not UTF-8")?;
-    // `kubectl diff` exits with 1 when there is a difference.
-    kubectl.run(&["diff", "--server-side", "-k", overlay]).await.context("kubectl diff shows a difference")?;
+    ensure_no_drift(kubectl, &["--server-side", "-k", overlay]).await?;
     Alcove::apply(test.node(), "manifests/overlays/test").await?;
     let after = kubectl.run(&bundle).await?;
     ensure!(after != before && !after.is_empty(), "applying the manifests again has changed caBundle");
