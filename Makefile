@@ -2,10 +2,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help check test demo cluster bench generate clean packages
+.PHONY: help check test fuzz demo cluster bench generate clean packages
 
 # The store of the demo: kubernetes or vault.
 STORE ?= kubernetes
+
+# How long each target of the fuzzer runs.
+SECONDS ?= 60
 
 stage := @tests/tools/stage.sh
 testkit := cargo run --quiet --locked --package alcove-tests --
@@ -24,6 +27,12 @@ check: ## Format, lints, dependencies, documentation, generated files: all that 
 test: packages ## All tests, on a real node as root
 	$(stage) 'tests' cargo test --locked --workspace --no-fail-fast
 
+fuzz: fuzz-annotations fuzz-globs fuzz-resources fuzz-reviews ## Look for inputs that break a property, SECONDS=60 for each kind; needs nightly Rust
+
+fuzz-%:
+	$(stage) 'seeds' cargo run --quiet --locked --package alcove-properties -- fuzz/seeds
+	$(stage) 'fuzz $*' tests/tools/fuzz.sh $* $(SECONDS)
+
 demo: packages ## WordPress with a password that exists only in a store (STORE=kubernetes or vault)
 	$(stage) 'demo' $(testkit) demo --store $(STORE)
 
@@ -40,6 +49,7 @@ clean: ## End a node left running; remove its state and what cargo built
 	$(stage) 'cluster stop' bash -c 'if [ -e "$${ALCOVE_STATE:-.state}/cluster.json" ]; then $(testkit) cluster stop; fi'
 	$(stage) 'state' bash -c 'rm -rf "$${ALCOVE_STATE:-.state}"'
 	$(stage) 'cargo clean' cargo clean --quiet
+	$(stage) 'fuzz' rm -rf fuzz/target fuzz/seeds
 
 packages:
 	$(stage) 'packages' tests/tools/install.sh packages

@@ -235,7 +235,6 @@ fn choice<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn every_known_annotation_is_read() {
@@ -299,17 +298,5 @@ mod tests {
         assert!(opted(&[("alcove.dev/inject", "true")]));
         assert!(opted(&[("secret.alcove.dev/a", "vault:kv/a")]));
         assert!(!opted(&[("secret.alcove.dev/a", "vault:kv/a"), ("alcove.dev/inject", "false")]));
-    }
-
-    proptest! {
-        #[test]
-        fn no_annotation_makes_it_panic(key in "\\PC{0,20}", text in "\\PC{0,40}") {
-            for prefix in ["", PREFIX, SECRET_PREFIX] {
-                let key = format!("{prefix}{key}");
-                if let Err(problems) = PodAnnotations::parse([(key.as_str(), text.as_str())]) {
-                    prop_assert!(problems.iter().all(|problem| problem.place.starts_with(&place(&key))));
-                }
-            }
-        }
     }
 }

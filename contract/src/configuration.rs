@@ -9,13 +9,14 @@
 mod limits;
 mod variables;
 
+use crate::Problem;
 use crate::binding::{Encoding, SecretType};
 use crate::interval::RefreshInterval;
 use crate::mode::Mode;
 use crate::name::{FileName, LabelName, SecretName, StoreName};
 use crate::path::RelativePath;
 use crate::provider::ProviderConfiguration;
-use crate::reference::Reference;
+use crate::reference::{Key, Reference};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -55,8 +56,29 @@ pub enum LogLevel {
 pub struct StoreConfiguration {
     /// The name that references use.
     pub name: StoreName,
+    /// What stands before every key of the store, and in no reference.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
     /// How it is reached.
     pub provider: ProviderConfiguration,
+}
+
+impl StoreConfiguration {
+    /// The canonical form of what a reference calls `key`: with the prefix, as policy judges it and the store is asked for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`ProviderConfiguration::canonical_key`].
+    pub fn canonical_key(&self, key: &Key) -> Result<Key, Problem> {
+        if self.prefix.is_empty() {
+            return self.provider.canonical_key(key);
+        }
+        let whole = Key { path: format!("{}{}", self.prefix, key.path), options: key.options.clone() };
+        self.provider.canonical_key(&whole).map_err(|problem| {
+            let reason = format!("{}, with the prefix \"{}\" of the store before it", problem.reason, self.prefix);
+            Problem { reason, ..problem }
+        })
+    }
 }
 
 /// One Secret that does not exist: which values it would hold.

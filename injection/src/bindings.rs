@@ -59,6 +59,11 @@ impl<'a> BoundSecrets<'a> {
         self.0.is_empty()
     }
 
+    /// How many references all of them have.
+    pub(crate) fn count(&self) -> usize {
+        self.0.values().map(|secret| secret.binding.data.len().saturating_add(secret.binding.data_from.len())).sum()
+    }
+
     /// The names, in order.
     pub(crate) fn names(&self) -> BTreeSet<SecretName> {
         self.0.keys().cloned().collect()

@@ -3,25 +3,31 @@
 //! A watch keeps it, or files fill it. Objects are read when they arrive; a lookup costs the same however many objects
 //! other namespaces have.
 
+mod account;
 mod entry;
+mod kept;
 mod limit_range;
 mod selection;
+mod tables;
 
 use crate::policy::Policy;
 use alcove_contract::binding::Binding;
 use alcove_contract::name::StoreName;
 use alcove_contract::provider::KeySpace;
 use alcove_contract::{Problem, Problems, nearest};
-use alcove_resources::policy::StoreKind;
+use alcove_resources::policy::{PolicyMode, StoreKind};
 use alcove_resources::store::Provider;
 use alcove_resources::{Kind, Object, ObjectName};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+pub(crate) use account::{Account, unlabelled};
 pub(crate) use entry::{Entry, StoreContent, located};
+pub use kept::Kept;
 pub use limit_range::{Limit, LimitRange, Scope};
-pub(crate) use selection::{Holds, Namespace};
+pub(crate) use selection::{Holds, Namespace, checked};
+use tables::Tables;
 
 /// What is known of the cluster.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +38,8 @@ pub struct Catalog {
     stores: Tables<StoreContent>,
     bindings: Tables<Binding>,
     policies: Tables<Policy>,
+    /// Policies that are not enforced. They are kept apart, so that whoever asks for policies cannot be given one by mistake.
+    trials: Tables<Policy>,
 }
 
 /// What is known of a ServiceAccount.
@@ -43,6 +51,8 @@ pub struct ServiceAccount {
     pub secrets: BTreeSet<String>,
     /// The names in `imagePullSecrets`.
     pub image_pull_secrets: BTreeSet<String>,
+    /// Its labels; nothing where there is no memory left to keep them.
+    pub labels: Option<BTreeMap<String, String>>,
 }
 
 /// A binding of a Secret name, and the object that it comes from.
@@ -67,6 +77,8 @@ pub struct Store<'a> {
     pub provider: &'a Provider,
     /// The audience of the token that the sidecar logs in with.
     pub audience: Option<&'a str>,
+    /// What stands before every key.
+    pub prefix: &'a str,
 }
 
 /// Why a store's name leads to no store.
@@ -85,45 +97,34 @@ pub enum WrongStore {
     Unreadable(Problems),
 }
 
-/// The objects of a pair of kinds: those of namespaces, and those of the cluster.
-///
-/// A copy shares them: a catalog is copied when it changes while somebody decides from it, and they may be large.
-#[derive(Clone, Debug)]
-struct Tables<T> {
-    namespaced: HashMap<String, Table<T>>,
-    cluster: Table<T>,
-}
-
-/// Objects by name.
-type Table<T> = BTreeMap<String, Arc<Entry<T>>>;
-
 impl Catalog {
     /// Takes a new or changed object of ours.
     pub fn apply(&mut self, object: Object) {
-        let name = object.object_name();
-        match object {
-            Object::ExternalStore(store) => self.stores.insert(Entry::of_store(name, store)),
-            Object::ClusterExternalStore(store) => self.stores.insert(Entry::of_cluster_store(name, store)),
-            Object::SecretBinding(binding) => self.bindings.insert(Entry::of_binding(name, &binding)),
-            Object::ClusterSecretBinding(binding) => self.bindings.insert(Entry::of_cluster_binding(name, &binding)),
-            Object::SecretPolicy(policy) => self.policies.insert(Entry::of_policy(name, &policy)),
-            Object::ClusterSecretPolicy(policy) => self.policies.insert(Entry::of_cluster_policy(name, &policy)),
+        self.keep(object.into());
+    }
+
+    /// Takes an object of ours whose `document` does not fit its kind, as [`Kept::unreadable`] says.
+    pub fn apply_unreadable(&mut self, object: ObjectName, document: &Value, problem: Problem) {
+        self.keep(Kept::unreadable(object, document, problem));
+    }
+
+    /// Takes a new or changed object of ours that has been read.
+    pub fn keep(&mut self, Kept(content): Kept) {
+        match content {
+            kept::Content::Store(store) => self.stores.insert(store),
+            kept::Content::Binding(binding) => self.bindings.insert(binding),
+            kept::Content::Policy(policy, mode) => self.keep_policy(policy, mode),
         }
     }
 
-    /// Takes an object of ours whose `document` does not fit its kind: whoever depends on it is refused with `problem`.
-    pub fn apply_unreadable(&mut self, object: ObjectName, document: &Value, problem: Problem) {
-        match object.kind {
-            Kind::ExternalStore | Kind::ClusterExternalStore => {
-                self.stores.insert(Entry::unreadable(object, document, problem));
-            }
-            Kind::SecretBinding | Kind::ClusterSecretBinding => {
-                self.bindings.insert(Entry::unreadable(object, document, problem));
-            }
-            Kind::SecretPolicy | Kind::ClusterSecretPolicy => {
-                self.policies.insert(Entry::unreadable(object, document, problem));
-            }
-        }
+    fn keep_policy(&mut self, policy: Arc<Entry<Policy>>, mode: PolicyMode) {
+        let (kept_in, others) = if mode.is_trial() {
+            (&mut self.trials, &mut self.policies)
+        } else {
+            (&mut self.policies, &mut self.trials)
+        };
+        others.remove(&policy.object);
+        kept_in.insert(policy);
     }
 
     /// Forgets an object of ours.
@@ -131,7 +132,10 @@ impl Catalog {
         match object.kind {
             Kind::ExternalStore | Kind::ClusterExternalStore => self.stores.remove(object),
             Kind::SecretBinding | Kind::ClusterSecretBinding => self.bindings.remove(object),
-            Kind::SecretPolicy | Kind::ClusterSecretPolicy => self.policies.remove(object),
+            Kind::SecretPolicy | Kind::ClusterSecretPolicy => {
+                self.policies.remove(object);
+                self.trials.remove(object);
+            }
         }
     }
 
@@ -198,9 +202,15 @@ impl Catalog {
         self.namespaces.iter().map(|(name, labels)| Namespace { name, labels: Some(labels) })
     }
 
-    /// The names of the ServiceAccounts of a namespace.
-    pub(crate) fn service_account_names(&self, namespace: &str) -> impl Iterator<Item = &str> {
-        self.service_accounts.get(namespace).into_iter().flat_map(HashMap::keys).map(String::as_str)
+    /// The ServiceAccounts of a namespace.
+    pub(crate) fn accounts(&self, namespace: &str) -> impl Iterator<Item = Account<'_>> {
+        let accounts = self.service_accounts.get(namespace).into_iter().flatten();
+        accounts.map(|(name, account)| Account { name, known: Some(account) })
+    }
+
+    /// A ServiceAccount, whether or not it has been seen.
+    pub(crate) fn account<'a>(&'a self, namespace: &str, name: &'a str) -> Account<'a> {
+        Account { name, known: self.service_account(namespace, name) }
     }
 
     /// The binding of the Secret name `secret` in `namespace`: a SecretBinding, else a ClusterSecretBinding.
@@ -260,6 +270,11 @@ impl Catalog {
         }
     }
 
+    /// Of which kind an ExternalStore is, and where.
+    pub(crate) fn provider_of_own_store(&self, namespace: &str, name: &str) -> Option<&Provider> {
+        Some(&self.stores.namespaced(namespace, name)?.content.as_ref().ok()?.provider)
+    }
+
     fn unknown_store(&self, name: &StoreName, here: Namespace<'_>) -> WrongStore {
         let own = self.stores.all_in(here.name).map(|entry| entry.object.name.as_str());
         let admitted = self.stores.cluster.values().filter(|entry| entry.selection.holds_in(here) == Holds::Yes);
@@ -280,19 +295,24 @@ impl Catalog {
         entries.filter_map(|entry| Some((entry.content.as_ref().ok()?.reserved_audience()?, &entry.object)))
     }
 
-    /// The policies of a namespace, by name.
+    /// The policies of a namespace that are enforced, by name.
     pub(crate) fn policies(&self, namespace: &str) -> impl Iterator<Item = &Entry<Policy>> {
         self.policies.all_in(namespace)
     }
 
-    /// The policies of the cluster, by name, wherever they hold.
+    /// The policies of the cluster that are enforced, by name, wherever they hold.
     pub(crate) fn cluster_policies(&self) -> impl Iterator<Item = &Entry<Policy>> {
         self.policies.cluster.values().map(Arc::as_ref)
     }
 
-    /// The policy of this name in a namespace, readable or not.
+    /// The policies that are not enforced: those of the cluster, wherever they hold, and those of the namespace.
+    pub(crate) fn trials(&self, namespace: &str) -> impl Iterator<Item = &Entry<Policy>> {
+        self.trials.cluster.values().map(Arc::as_ref).chain(self.trials.all_in(namespace))
+    }
+
+    /// The policy of this name in a namespace, readable or not, enforced or not.
     pub(crate) fn policy(&self, namespace: &str, name: &str) -> Option<&Entry<Policy>> {
-        self.policies.namespaced(namespace, name)
+        self.policies.namespaced(namespace, name).or_else(|| self.trials.namespaced(namespace, name))
     }
 
     pub(crate) fn namespace<'a>(&'a self, name: &'a str) -> Namespace<'a> {
@@ -341,8 +361,8 @@ impl WrongStore {
 
 fn found<'a>(kind: StoreKind, name: &'a StoreName, entry: &'a Entry<StoreContent>) -> Result<Store<'a>, WrongStore> {
     let content = entry.read().map_err(WrongStore::Unreadable)?;
-    let audience = content.audience.as_deref();
-    Ok(Store { kind, name, object: &entry.object, provider: &content.provider, audience })
+    let (audience, prefix) = (content.audience.as_deref(), content.prefix.as_deref().unwrap_or_default());
+    Ok(Store { kind, name, object: &entry.object, provider: &content.provider, audience, prefix })
 }
 
 /// The problem of an object of which it cannot be told whether it holds.
@@ -350,40 +370,6 @@ pub(crate) fn unseen(namespace: Namespace<'_>, object: &ObjectName) -> Problem {
     let Namespace { name, .. } = namespace;
     Problem::new(object.to_string(), format!("selects namespaces by label, and namespace \"{name}\" is not known yet"))
         .with_remedy("apply again")
-}
-
-impl<T> Default for Tables<T> {
-    fn default() -> Self {
-        Self { namespaced: HashMap::new(), cluster: BTreeMap::new() }
-    }
-}
-
-impl<T> Tables<T> {
-    fn insert(&mut self, entry: Entry<T>) {
-        let ObjectName { kind, namespace, name } = entry.object.clone();
-        let table =
-            if kind.is_namespaced() { self.namespaced.entry(namespace).or_default() } else { &mut self.cluster };
-        table.insert(name, Arc::new(entry));
-    }
-
-    fn remove(&mut self, object: &ObjectName) {
-        if !object.kind.is_namespaced() {
-            self.cluster.remove(&object.name);
-        } else if let Some(table) = self.namespaced.get_mut(&object.namespace) {
-            table.remove(&object.name);
-            if table.is_empty() {
-                self.namespaced.remove(&object.namespace);
-            }
-        }
-    }
-
-    fn namespaced(&self, namespace: &str, name: &str) -> Option<&Entry<T>> {
-        self.namespaced.get(namespace)?.get(name).map(Arc::as_ref)
-    }
-
-    fn all_in(&self, namespace: &str) -> impl Iterator<Item = &Entry<T>> {
-        self.namespaced.get(namespace).into_iter().flat_map(BTreeMap::values).map(Arc::as_ref)
-    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::inject::{self, Injection, restore};
 use crate::kubernetes;
 use crate::places::mentions;
 use crate::pod::Pod;
-use crate::policy::Judgement;
+use crate::policy::{Judgement, Trial};
 use crate::requests::{Denied, Grant, Requests};
 use crate::settings::Settings;
 use alcove_contract::Problems;
@@ -65,6 +65,8 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// What the Pod may mount, and by which rule.
     pub grants: Vec<Grant>,
+    /// What policies on trial would refuse.
+    pub trials: Vec<Trial>,
     /// Whether something was looked up and not found, so that a fresh look at the cluster may change the answer.
     pub absent: bool,
 }
@@ -121,6 +123,8 @@ pub struct Refusal {
     pub warnings: Vec<String>,
     /// What policy refused.
     pub denied: Vec<Denied>,
+    /// Whether the conditions of policies on the Pod itself took all the steps there were.
+    is_exhausted: bool,
     /// Whether something was looked up and not found, so that a fresh look at the cluster may change the answer.
     pub absent: bool,
 }
@@ -129,7 +133,7 @@ impl Refusal {
     /// Whether policies took all the steps there were, so that more of them may change the answer.
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
-        self.denied.iter().any(|denied| matches!(denied.judgement, Judgement::Exhausted { .. }))
+        self.is_exhausted || self.denied.iter().any(|denied| matches!(denied.judgement, Judgement::Exhausted { .. }))
     }
 }
 
@@ -207,6 +211,10 @@ pub fn decide(pod: &Pod, context: &Context<'_>) -> Decision {
         return Decision::Skip(skip);
     }
     let mut findings = Findings::default();
+    if let Some(excess) = extent::excess_of_annotations(pod) {
+        findings.refuse(RefusalReason::Invalid, [excess]);
+        return Decision::Deny(findings.into_refusal(pod, context));
+    }
     match PodAnnotations::parse(pod.annotations()) {
         Ok(annotations) if !annotations.opted_in() => Decision::Skip(Skip::because(Reason::NotOptedIn)),
         Ok(annotations) => judge(pod, &annotations, context),
@@ -232,6 +240,14 @@ fn judge(pod: &Pod, annotations: &PodAnnotations, context: &Context<'_>) -> Deci
     };
     let mentions = mentions(original);
     let bound = BoundSecrets::of(&mentions, annotations, pod.namespace(), context.catalog, &mut findings);
+    if let Some(excess) = extent::excess_of_references(&bound) {
+        findings.refuse(RefusalReason::Unsupported, [excess]);
+        return Decision::Deny(findings.into_refusal(pod, context));
+    }
+    findings.is_exhausted = extent::exhausts(&bound, context.most_steps);
+    if findings.is_exhausted {
+        return Decision::Deny(findings.into_refusal(pod, context));
+    }
     findings.refuse(RefusalReason::Reserved, reserved(original));
     if bound.is_empty() && sidecar.is_none() && findings.is_clean() {
         return Decision::Skip(findings.into_skip(Reason::NothingBound));
@@ -254,8 +270,8 @@ fn judge(pod: &Pod, annotations: &PodAnnotations, context: &Context<'_>) -> Deci
     if sidecar.is_some() {
         findings.warnings.extend(advice::precedence(original, &bound));
     }
-    let Findings { warnings, absent, .. } = findings;
-    Decision::Inject(Plan { patch, warnings, grants: requests.grants, absent })
+    let Findings { warnings, trials, absent, .. } = findings;
+    Decision::Inject(Plan { patch, warnings, grants: requests.grants, trials, absent })
 }
 
 /// Refuses a Pod that would be expensive to judge.

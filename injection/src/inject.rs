@@ -218,6 +218,6 @@ fn merged(stated: &str, ours: &[String]) -> String {
 /// Takes away the mark of an earlier call.
 fn unmark(document: &mut Value) {
     if let Some(Value::Object(annotations)) = document.pointer_mut("/metadata/annotations") {
-        annotations.shift_remove(INJECTED);
+        annotations.remove(INJECTED);
     }
 }

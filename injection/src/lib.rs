@@ -9,6 +9,7 @@ mod bindings;
 pub mod catalog;
 pub mod decision;
 pub mod effort;
+pub mod footprint;
 mod inject;
 pub mod kubernetes;
 pub mod mountable;

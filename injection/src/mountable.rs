@@ -8,7 +8,9 @@ use crate::catalog::{Catalog, ServiceAccount};
 use crate::decision::{Context, Findings, RefusalReason};
 use crate::places::{Mention, Place, mentions};
 use crate::pod::Pod;
-use alcove_contract::{Problem, Problems};
+use crate::store::Identity;
+use alcove_contract::{Problem, Problems, layout};
+use std::collections::BTreeSet;
 
 /// The annotation of a ServiceAccount that limits its Pods to the Secrets that it lists; Kubernetes reads it, too.
 const OF_KUBERNETES: &str = "kubernetes.io/enforce-mountable-secrets";
@@ -50,6 +52,20 @@ pub(crate) fn judge(
     findings.absent |= checked.is_account_unseen;
     findings.warnings.extend(checked.warnings);
     findings.refuse(RefusalReason::Policy, checked.problems);
+}
+
+/// Notes those Secrets that the sidecar logs in with and that the list does not cover: whoever may write a store chooses which
+/// they are, and to which server they go.
+pub(crate) fn judge_credentials(pod: &Pod, identity: &Identity, context: &Context<'_>, findings: &mut Findings) {
+    let account = context.catalog.service_account(pod.namespace(), pod.service_account());
+    let enforces = |account: &ServiceAccount| {
+        [OF_KUBERNETES, OF_ALCOVE].iter().any(|annotation| enforcement(account, annotation) != Enforcement::Off)
+    };
+    let Some(account) = account.filter(|account| enforces(account)) else { return };
+    let names: BTreeSet<&str> = identity.secrets().map(|(secret, _, _)| secret.as_str()).collect();
+    let outside = names.into_iter().filter(|name| !account.secrets.contains(*name));
+    let problems: Problems = outside.map(|name| problem_of_credential(pod, name)).collect();
+    findings.refuse(RefusalReason::Policy, problems);
 }
 
 /// Checks the mentions of a Pod for which `is_checked` holds against its ServiceAccount's list.
@@ -120,6 +136,17 @@ fn problem(pod: &Pod, mention: &Mention<'_>) -> Problem {
     Problem::new(mention.path(), reason)
         .with_value(mention.secret)
         .with_remedy(format!("add {{name: {}}} to {list} of ServiceAccount \"{account}\"", mention.secret))
+}
+
+fn problem_of_credential(pod: &Pod, secret: &str) -> Problem {
+    let (account, name) = (pod.service_account(), pod.display_name());
+    let reason = format!(
+        "must not be mounted by the sidecar of Pod \"{name}\", which would log in to a store with it: ServiceAccount \"{account}\" \
+         enforces its list, and the name is not in its secrets"
+    );
+    Problem::new(format!("spec.volumes[{}].projected", layout::IDENTITY_VOLUME), reason)
+        .with_value(secret)
+        .with_remedy(format!("add {{name: {secret}}} to secrets of ServiceAccount \"{account}\""))
 }
 
 #[cfg(test)]

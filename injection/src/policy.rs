@@ -1,14 +1,20 @@
 //! Policy: which ServiceAccounts may mount what.
 //!
 //! A request is granted if a policy allows it and none denies it; a deny of the cluster speaks first. A policy that cannot be
-//! read neither grants nor is passed over: whomever it may concern is refused until it is mended.
+//! read neither grants nor is passed over: whomever it may concern is refused until it is mended. What a policy says of the
+//! whole Pod, and not of what it asks for, is in [`conditions`]; a policy on trial does neither, as [`trial`] says.
 
+mod accounts;
+mod alias;
+pub(crate) mod conditions;
+mod objection;
 mod reach;
 mod refusal;
 mod remedy;
 mod rule;
+mod trial;
 
-use crate::catalog::{Catalog, Entry, Holds, Namespace, located, unseen};
+use crate::catalog::{Account, Catalog, Entry, Holds, Namespace, located, unlabelled, unseen};
 use crate::effort::{Effort, Exhausted};
 use crate::settings::{DefaultPolicy, Settings};
 use alcove_contract::provider::KeySpace;
@@ -17,10 +23,14 @@ use alcove_resources::ObjectName;
 use alcove_resources::policy::StoreKind;
 use std::fmt;
 
+use alias::{Alias, aliases};
+pub use objection::Objection;
 pub use reach::Reach;
 pub use refusal::Refused;
 pub use remedy::smallest_policy;
 pub(crate) use rule::Policy;
+pub(crate) use trial::try_out;
+pub use trial::{Trial, stated_mode};
 
 /// What a Pod asks for: one key of one store, to be delivered under one Secret name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,7 +64,7 @@ pub enum Judgement {
     },
     /// No policy speaks of it.
     Unmatched,
-    /// A policy that may concern it cannot be read, or its namespace has not been seen.
+    /// A policy that may concern it cannot be read, or its namespace or ServiceAccount has not been seen.
     Undecided(Problems),
     /// Judging it takes more than one review may cost.
     Exhausted {
@@ -98,14 +108,17 @@ pub enum RuleList {
 /// Judges one request, with what is left of the effort of its review.
 #[must_use]
 pub fn judge(catalog: &Catalog, settings: &Settings, request: &Request<'_>, effort: &mut Effort) -> Judgement {
+    let names = aliases(catalog, request, effort);
     let situation = Situation {
         namespace: catalog.namespace(request.namespace),
+        account: catalog.account(request.namespace, request.service_account),
         space: catalog.key_space(request.store_kind, request.namespace, request.store),
+        aliases: names.as_deref().unwrap_or_default(),
     };
     let (mut allowed, mut unreadable, mut perhaps) = (None, Problems::none(), Problems::none());
     // Those of the cluster come first, so that their deny is the one that is named.
     for entry in catalog.cluster_policies().chain(catalog.policies(request.namespace)) {
-        match word(entry, situation, request, effort) {
+        match names.as_ref().map_err(|exhausted| *exhausted).and_then(|_| word(entry, situation, request, effort)) {
             Ok(Word::Nothing) => {}
             Ok(Word::Denies(by)) => return Judgement::Denied { by },
             Ok(Word::Allows(by)) => allowed = allowed.or(Some(by)),
@@ -138,8 +151,11 @@ impl Judgement {
 #[derive(Clone, Copy)]
 struct Situation<'a> {
     namespace: Namespace<'a>,
+    account: Account<'a>,
     /// What the keys of the store look like, if there is such a store.
     space: Option<KeySpace>,
+    /// What the key is called in other stores: a deny of any of them counts.
+    aliases: &'a [Alias<'a>],
 }
 
 /// What one policy says to a request.
@@ -147,44 +163,91 @@ enum Word {
     Nothing,
     Allows(RuleName),
     Denies(RuleName),
-    /// It may deny: it cannot be read, what it denies can be no key, or it denies in namespaces of which this may be one.
+    /// It may deny: it cannot be read, what it denies can be no key, or it denies in namespaces, or to accounts, of which this may
+    /// be one.
     Unreadable(Problems),
-    /// It allows in namespaces of which this may be one.
+    /// It allows in namespaces, or to accounts, of which this may be one.
     PerhapsAllows(Problem),
 }
 
 fn word(
     entry: &Entry<Policy>,
-    Situation { namespace, space }: Situation<'_>,
+    Situation { namespace, account, space, aliases }: Situation<'_>,
     request: &Request<'_>,
     effort: &mut Effort,
 ) -> Result<Word, Exhausted> {
     effort.spend(1)?;
-    let holds = entry.selection.holds_in(namespace);
-    if holds == Holds::No {
-        return Ok(Word::Nothing);
-    }
-    let policy = match &entry.content {
-        Ok(policy) if policy.concerns(request.service_account, effort)? => policy,
-        Ok(_) => return Ok(Word::Nothing),
-        Err(problems) => return unreadable(problems, entry, effort),
+    let (policy, unseen) = match Standing::of(entry, namespace, account, effort)? {
+        Standing::Unconcerned => return Ok(Word::Nothing),
+        Standing::Concerned(policy) => (policy, None),
+        Standing::Perhaps(policy, problem) => (policy, Some(problem)),
+        Standing::Unreadable(problems) => return unreadable(problems, entry, effort),
     };
     let rule = |list, index| RuleName { policy: entry.object.clone(), list, index };
-    let denying = policy.denying(request, effort)?;
+    let denying = denying(policy, request, aliases, effort)?;
     if let (None, Some(space)) = (denying, space) {
         let idle = policy.idle_denies(request, space, effort)?;
         if !idle.is_empty() {
             return unreadable(&idle, entry, effort);
         }
     }
-    Ok(match (denying, policy.allowing(request, effort)?, holds) {
-        (Some(_), _, Holds::Unknown) => Word::Unreadable(unseen(namespace, &entry.object).into()),
-        (Some(index), _, _) => Word::Denies(rule(RuleList::Deny, index)),
+    Ok(match (denying, policy.allowing(request, effort)?, unseen) {
+        (Some(_), _, Some(problem)) => Word::Unreadable(problem.into()),
+        (Some(index), _, None) => Word::Denies(rule(RuleList::Deny, index)),
         _ if !policy.problems.is_empty() => return unreadable(&policy.problems, entry, effort),
-        (None, Some(_), Holds::Unknown) => Word::PerhapsAllows(unseen(namespace, &entry.object)),
-        (None, Some(index), _) => Word::Allows(rule(RuleList::Allow, index)),
+        (None, Some(_), Some(problem)) => Word::PerhapsAllows(problem),
+        (None, Some(index), None) => Word::Allows(rule(RuleList::Allow, index)),
         (None, None, _) => Word::Nothing,
     })
+}
+
+/// The first rule that denies a request under any of its names.
+fn denying(
+    policy: &Policy,
+    request: &Request<'_>,
+    aliases: &[Alias<'_>],
+    effort: &mut Effort,
+) -> Result<Option<usize>, Exhausted> {
+    let mut denying = policy.denying(request, effort)?;
+    for alias in aliases {
+        if denying.is_some() {
+            break;
+        }
+        denying = policy.denying(&alias.of(request), effort)?;
+    }
+    Ok(denying)
+}
+
+/// Whether a policy speaks of a ServiceAccount in a namespace.
+enum Standing<'a> {
+    Unconcerned,
+    Concerned(&'a Policy),
+    /// What decides is not known yet.
+    Perhaps(&'a Policy, Problem),
+    /// It cannot be told, since the policy cannot be read.
+    Unreadable(&'a Problems),
+}
+
+impl<'a> Standing<'a> {
+    fn of(
+        entry: &'a Entry<Policy>,
+        namespace: Namespace<'_>,
+        account: Account<'_>,
+        effort: &mut Effort,
+    ) -> Result<Self, Exhausted> {
+        let holds = entry.selection.holds_in(namespace);
+        let policy = match &entry.content {
+            _ if holds == Holds::No => return Ok(Self::Unconcerned),
+            Err(problems) => return Ok(Self::Unreadable(problems)),
+            Ok(policy) => policy,
+        };
+        Ok(match (policy.concerns(account, effort)?, holds) {
+            (Holds::No, _) | (_, Holds::No) => Self::Unconcerned,
+            (_, Holds::Unknown) => Self::Perhaps(policy, unseen(namespace, &entry.object)),
+            (Holds::Unknown, Holds::Yes) => Self::Perhaps(policy, unlabelled(account, namespace, &entry.object)),
+            (Holds::Yes, Holds::Yes) => Self::Concerned(policy),
+        })
+    }
 }
 
 fn unreadable(problems: &Problems, entry: &Entry<Policy>, effort: &mut Effort) -> Result<Word, Exhausted> {

@@ -1,6 +1,7 @@
 //! What the bound Secrets of a Pod ask for: which keys of which stores, and whether policy grants them.
 
 pub(crate) mod running;
+mod trial;
 
 use crate::bindings::{BoundSecret, BoundSecrets};
 use crate::catalog::Store;
@@ -9,6 +10,7 @@ use crate::effort::Effort;
 use crate::mountable;
 use crate::places::Mention;
 use crate::pod::Pod;
+use crate::policy::conditions;
 use crate::policy::{self, Grantor, Judgement, Refused, Request};
 use crate::store::{self, Identity};
 use alcove_contract::binding::Entry;
@@ -55,6 +57,31 @@ pub struct Denied {
     pub judgement: Judgement,
 }
 
+impl Grant {
+    fn request<'a>(&'a self, pod: &'a Pod) -> Request<'a> {
+        let Self { secret, store_kind, store, key, by: _ } = self;
+        request(pod, secret, *store_kind, store, key)
+    }
+}
+
+impl Denied {
+    fn request<'a>(&'a self, pod: &'a Pod) -> Request<'a> {
+        let Self { secret, store_kind, store, key, judgement: _ } = self;
+        request(pod, secret, *store_kind, store, key)
+    }
+}
+
+fn request<'a>(
+    pod: &'a Pod,
+    secret: &'a SecretName,
+    store_kind: StoreKind,
+    store: &'a StoreName,
+    key: &'a str,
+) -> Request<'a> {
+    let (namespace, service_account) = (pod.namespace(), pod.service_account());
+    Request { namespace, service_account, secret: secret.as_str(), store_kind, store: store.as_str(), key }
+}
+
 /// What the bound Secrets of one Pod ask for.
 #[derive(Debug)]
 pub(crate) struct Requests {
@@ -82,13 +109,18 @@ impl Requests {
             places.entry(mention.secret).or_insert(mention);
         }
         let mut effort = Effort::of(context.most_steps);
+        if !bound.is_empty() {
+            conditions::judge(pod, context, &mut effort, findings);
+        }
         for (name, secret) in bound.iter() {
             requests.secrets.push(configuration(name, secret));
             findings.refuse(RefusalReason::Malformed, stores.without_property(secret));
             let inquiry = Inquiry { pod, place: places.get(name.as_str()).copied(), name, context };
             requests.grants.extend(inquiry.ask_all(stores.keys_of(secret, findings), &mut effort, findings));
         }
+        trial::try_out(pod, &places, &requests.grants, context, findings);
         mountable::judge(pod, context, findings, |_| true);
+        mountable::judge_credentials(pod, &requests.identity, context, findings);
         requests
     }
 }
@@ -98,14 +130,7 @@ pub(crate) fn remedy(denied: &[Denied], pod: &Pod, context: &Context<'_>) -> Opt
     let requests: Vec<Request<'_>> = denied
         .iter()
         .filter(|denied| denied.judgement == Judgement::Unmatched)
-        .map(|denied| Request {
-            namespace: pod.namespace(),
-            service_account: pod.service_account(),
-            secret: denied.secret.as_str(),
-            store_kind: denied.store_kind,
-            store: denied.store.as_str(),
-            key: &denied.key,
-        })
+        .map(|denied| denied.request(pod))
         .collect();
     if requests.is_empty() {
         return None;
@@ -157,7 +182,7 @@ impl<'a> Stores<'a> {
         let mut keys = BTreeSet::new();
         for reference in secret.binding.references() {
             let Some((store, configuration)) = self.0.get(&reference.store) else { continue };
-            match configuration.provider.canonical_key(&reference.key) {
+            match configuration.canonical_key(&reference.key) {
                 Ok(key) => {
                     keys.insert((StoreOf { kind: store.kind, name: store.name }, key.path));
                 }
@@ -223,7 +248,7 @@ impl Inquiry<'_> {
         let (mut grants, mut denied) = (Vec::new(), Vec::new());
         for (store, key) in keys {
             let (secret, store_kind, store) = (self.name.clone(), store.kind, store.name.clone());
-            let request = self.request(store_kind, &store, &key);
+            let request = request(self.pod, &secret, store_kind, &store, &key);
             let judgement = policy::judge(self.context.catalog, self.context.settings, &request, effort);
             findings.absent |= judgement.may_be_late();
             match judgement {
@@ -256,19 +281,8 @@ impl Inquiry<'_> {
         findings.denied.extend(denied);
     }
 
-    fn request<'a>(&'a self, store_kind: StoreKind, store: &'a StoreName, key: &'a str) -> Request<'a> {
-        Request {
-            namespace: self.pod.namespace(),
-            service_account: self.pod.service_account(),
-            secret: self.name.as_str(),
-            store_kind,
-            store: store.as_str(),
-            key,
-        }
-    }
-
     fn problems(&self, denied: &Denied) -> Problems {
-        let request = self.request(denied.store_kind, &denied.store, &denied.key);
+        let request = denied.request(self.pod);
         let refused = self.place.map(|mention| Refused { pod: self.pod, mention, request: &request });
         refused.map(|refused| refused.problems(&denied.judgement)).unwrap_or_default()
     }

@@ -14,9 +14,9 @@ use alcove_contract::name::{FileName, LabelName, SecretName, StoreName};
 use alcove_contract::provider::ProviderConfiguration;
 use alcove_contract::provider::kubernetes::KubernetesConfiguration;
 use alcove_contract::{Problem, Problems};
-use alcove_resources::Object;
 use alcove_resources::policy::StoreKind;
 use alcove_resources::store::{KubernetesProvider, SecretKeySelector};
+use alcove_resources::{ClusterExternalStore, ExternalStore, Object};
 
 pub use identity::{Audience, Identity};
 
@@ -37,8 +37,11 @@ pub fn configure(
     let mut reader = Reader { store, settings, identity, problems: Problems::none() };
     let provider = reader.provider();
     problems.append(reader.problems);
+    problems.extend(check::prefix(store));
     match provider {
-        Some(provider) if problems.is_empty() => Ok(StoreConfiguration { name: store.name.clone(), provider }),
+        Some(provider) if problems.is_empty() => {
+            Ok(StoreConfiguration { name: store.name.clone(), prefix: store.prefix.to_owned(), provider })
+        }
         _ => Err(located(&problems.below("spec"), store.object)),
     }
 }
@@ -48,10 +51,12 @@ pub fn configure(
 /// An object of another kind has nothing wrong with it.
 #[must_use]
 pub fn mistakes(object: &Object, catalog: &Catalog, settings: &Settings) -> Problems {
-    let (kind, provider, audience) = match object {
-        Object::ExternalStore(store) => (StoreKind::ExternalStore, &store.spec.provider, &store.spec.audience),
-        Object::ClusterExternalStore(store) => {
-            (StoreKind::ClusterExternalStore, &store.spec.provider, &store.spec.audience)
+    let (kind, provider, audience, prefix) = match object {
+        Object::ExternalStore(ExternalStore { spec, .. }) => {
+            (StoreKind::ExternalStore, &spec.provider, &spec.audience, &spec.prefix)
+        }
+        Object::ClusterExternalStore(ClusterExternalStore { spec, .. }) => {
+            (StoreKind::ClusterExternalStore, &spec.provider, &spec.audience, &spec.prefix)
         }
         _ => return Problems::none(),
     };
@@ -60,7 +65,8 @@ pub fn mistakes(object: &Object, catalog: &Catalog, settings: &Settings) -> Prob
         Ok(name) => name,
         Err(problem) => return problem.below("metadata.name").into(),
     };
-    let store = Store { kind, name: &name, object: &object, provider, audience: audience.as_deref() };
+    let (audience, prefix) = (audience.as_deref(), prefix.as_deref().unwrap_or_default());
+    let store = Store { kind, name: &name, object: &object, provider, audience, prefix };
     configure(&store, catalog, settings, &mut Identity::default()).err().unwrap_or_default()
 }
 

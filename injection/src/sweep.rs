@@ -7,11 +7,14 @@ use crate::decision::{Context, Decision, Findings, decide, left_alone};
 use crate::inject::document::{at, text};
 use crate::inject::restore;
 use crate::pod::Pod;
-use crate::policy::{Judgement, RuleName};
+use crate::policy::{Judgement, Objection, RuleName};
 use crate::requests::{self, Denied};
 use crate::validate::sidecar_of;
 use alcove_contract::configuration::SidecarConfiguration;
+use alcove_contract::name::SecretName;
 use alcove_contract::{Problems, layout};
+use alcove_resources::ObjectName;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What is wrong with a Pod that is there already.
@@ -24,6 +27,8 @@ pub enum Finding {
     },
     /// Its sidecar delivers what its next Pod would be refused.
     NoLongerGranted(Loss),
+    /// Policies on trial would refuse its next Pod.
+    WouldBeRefused(Vec<Objection>),
 }
 
 /// What a Pod mounts and would not be granted today.
@@ -33,6 +38,8 @@ pub struct Loss {
     pub problems: Problems,
     /// The keys that policy refuses.
     pub denied: Vec<Denied>,
+    /// What policies have against the Pod itself, and what those on trial have against it.
+    pub objections: Vec<Objection>,
 }
 
 impl Finding {
@@ -42,6 +49,7 @@ impl Finding {
         match self {
             Self::NotInjected { .. } => "not-injected",
             Self::NoLongerGranted(_) => "no-longer-granted",
+            Self::WouldBeRefused(_) => "would-be-refused",
         }
     }
 
@@ -52,17 +60,34 @@ impl Finding {
         !denied.is_empty() && denied.iter().all(|denied| matches!(denied.judgement, Judgement::Exhausted { .. }))
     }
 
-    /// The keys that the rule of a policy denies; what merely nothing allows any longer has no rule to be held against.
-    pub fn denied_by_rule(&self) -> impl Iterator<Item = (&RuleName, &Denied)> {
-        let denied = match self {
-            Self::NotInjected { .. } => &[],
-            Self::NoLongerGranted(loss) => loss.denied.as_slice(),
+    /// What policies have against the Pod, of each Secret name the first key; what merely nothing allows any longer has no
+    /// policy to be held against.
+    #[must_use]
+    pub fn objections(&self) -> Vec<Objection> {
+        let loss = match self {
+            Self::NotInjected { .. } => return Vec::new(),
+            Self::NoLongerGranted(loss) => loss,
+            Self::WouldBeRefused(objections) => return objections.clone(),
         };
-        denied.iter().filter_map(|denied| match &denied.judgement {
-            Judgement::Denied { by } => Some((by, denied)),
-            _ => None,
-        })
+        let mut of_secrets: BTreeMap<(&ObjectName, &SecretName), (&RuleName, &Denied)> = BTreeMap::new();
+        for denied in &loss.denied {
+            if let Judgement::Denied { by } = &denied.judgement {
+                of_secrets.entry((&by.policy, &denied.secret)).or_insert((by, denied));
+            }
+        }
+        let of_secrets = of_secrets.into_iter().map(|((policy, secret), (rule, denied))| Objection {
+            policy: policy.clone(),
+            secret: Some(secret.clone()),
+            reason: denied_by(rule, denied),
+        });
+        loss.objections.iter().cloned().chain(of_secrets).collect()
     }
+}
+
+/// Which rule denies which key, as a fragment that fits after the policy's name.
+fn denied_by(rule: &RuleName, Denied { store_kind, store, key, .. }: &Denied) -> String {
+    let RuleName { list, index, .. } = rule;
+    format!("{list}[{index}] denies key \"{}\" of {store_kind} \"{store}\"", key.escape_debug())
 }
 
 impl fmt::Display for Finding {
@@ -73,6 +98,13 @@ impl fmt::Display for Finding {
             Self::NoLongerGranted(loss) => {
                 formatter.write_str("keeps the secrets that it has, and the next Pod like it is refused:")?;
                 loss.problems.iter().try_for_each(|problem| write!(formatter, "\n{problem}"))
+            }
+            Self::WouldBeRefused(objections) => {
+                formatter.write_str(
+                    "keeps the secrets that it has, and policies on trial would refuse the next Pod like it:",
+                )?;
+                let lines = objections.iter().map(|Objection { policy, reason, .. }| (policy, reason));
+                lines.into_iter().try_for_each(|(policy, reason)| write!(formatter, "\n{policy}: {reason}"))
             }
         }
     }
@@ -89,7 +121,7 @@ pub fn inspect(pod: &Pod, context: &Context<'_>) -> Option<Finding> {
     }
     let Some(sidecar) = sidecar_of(pod) else { return without_sidecar(pod, context) };
     match restore::configuration(sidecar) {
-        Ok(configuration) => loss(pod, &configuration, context).map(Finding::NoLongerGranted),
+        Ok(configuration) => of_running(pod, &configuration, context),
         Err(problem) => Some(Finding::NotInjected { reason: problem.to_string() }),
     }
 }
@@ -113,12 +145,16 @@ fn without_sidecar(pod: &Pod, context: &Context<'_>) -> Option<Finding> {
     })
 }
 
-fn loss(pod: &Pod, configuration: &SidecarConfiguration, context: &Context<'_>) -> Option<Loss> {
+fn of_running(pod: &Pod, configuration: &SidecarConfiguration, context: &Context<'_>) -> Option<Finding> {
     // Where it cannot be put back, the places of its Secrets are not known; what its sidecar reads is.
     let restored = restore::restore(pod.document()).ok().flatten();
     let original = restored.and_then(|restored| Pod::new(restored.document, pod.namespace()).ok());
     let mut findings = Findings::default();
     requests::running::judge(original.as_ref().unwrap_or(pod), configuration, context, &mut findings);
-    let Findings { problems, denied, .. } = findings;
-    (!problems.is_empty() || !denied.is_empty()).then_some(Loss { problems, denied })
+    let Findings { problems, denied, mut objections, trials, .. } = findings;
+    objections.extend(trials.into_iter().map(|trial| trial.objection));
+    if !problems.is_empty() || !denied.is_empty() {
+        return Some(Finding::NoLongerGranted(Loss { problems, denied, objections }));
+    }
+    (!objections.is_empty()).then_some(Finding::WouldBeRefused(objections))
 }

@@ -7,6 +7,7 @@ mod update;
 use crate::decision::{Context, Findings, Refusal};
 use crate::inject::document::{at, items, text};
 use crate::pod::Pod;
+use crate::policy::Trial;
 use crate::requests::Grant;
 use alcove_contract::layout;
 use serde_json::Value;
@@ -30,6 +31,8 @@ pub struct Allowance {
     pub absent: bool,
     /// What a created Pod may mount, and by which rule.
     pub grants: Vec<Grant>,
+    /// What policies on trial would refuse.
+    pub trials: Vec<Trial>,
 }
 
 /// Judges the creation of `new`, or the change from `old` to `new`.
@@ -51,7 +54,8 @@ pub fn validate(old: Option<&Pod>, new: &Pod, context: &Context<'_>) -> Verdict 
 
 fn verdict(pod: &Pod, context: &Context<'_>, findings: Findings) -> Verdict {
     if findings.is_clean() {
-        return Verdict::Allow(Allowance { warnings: findings.warnings, absent: findings.absent, grants: Vec::new() });
+        let Findings { warnings, absent, trials, .. } = findings;
+        return Verdict::Allow(Allowance { warnings, absent, grants: Vec::new(), trials });
     }
     Verdict::Deny(findings.into_refusal(pod, context))
 }

@@ -63,7 +63,7 @@ pub(crate) fn label_selector(_: &mut SchemaGenerator) -> Schema {
                     "type": "object",
                     "required": ["key", "operator"],
                     "properties": {
-                        "key": text,
+                        "key": {"type": "string", "minLength": 1, "maxLength": 316},
                         "operator": {"type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"]},
                         "values": {"type": "array", "maxItems": 64, "items": text},
                     },
@@ -77,9 +77,24 @@ pub(crate) fn label_selector(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// The same for ServiceAccounts. It is not nullable, since a policy must state it or names: the API server drops a null.
+pub(crate) fn account_selector(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = label_selector(generator);
+    schema.remove("nullable");
+    schema
+}
+
 pub(crate) fn namespaces(_: &mut SchemaGenerator) -> Schema {
     strings(64, 63, "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 }
+
+/// Whether a policy has a rule or a condition: one without is a mistake that would go unnoticed.
+pub(crate) const SAYS_SOMETHING: &str = "(has(self.allow) && self.allow.size() > 0) || (has(self.deny) && self.deny.size() > 0) || \
+     (has(self.pod) && ((has(self.pod.denyPrivileged) && self.pod.denyPrivileged) || \
+     (has(self.pod.denyHostPID) && self.pod.denyHostPID) || \
+     (has(self.pod.denySharedProcessNamespace) && self.pod.denySharedProcessNamespace) || \
+     (has(self.pod.denyKubeletHostPath) && self.pod.denyKubeletHostPath) || \
+     (has(self.pod.allowEphemeral) && !self.pod.allowEphemeral)))";
 
 /// What is known of an object: Kubernetes' own conditions with the bounds that upstream states in words.
 pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {

@@ -255,7 +255,7 @@ mod tests {
         spec["allow"][0]["secret"] = json!("a");
         spec["allow"][0]["store"]["nmae"] = json!("a");
         let problem = read("ClusterSecretPolicy", &spec).unwrap_err().to_string();
-        assert_eq!(problem, "spec.allow[0].store.nmae, spec.allow[0].secret: are not fields of this kind");
+        assert_eq!(problem, "spec.allow[0].secret, spec.allow[0].store.nmae: are not fields of this kind");
     }
 
     #[test]

@@ -25,24 +25,40 @@ use std::fmt;
     derive = "PartialEq",
     printcolumn = r#"{"name": "Accounts", "type": "string", "jsonPath": ".spec.serviceAccounts"}"#,
     printcolumn = r#"{"name": "Selected", "type": "integer", "jsonPath": ".status.serviceAccounts"}"#,
+    printcolumn = r#"{"name": "Mode", "type": "string", "jsonPath": ".spec.mode"}"#,
     printcolumn = r#"{"name": "Violations", "type": "integer", "jsonPath": ".status.violatingPods"}"#,
     printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Ready')].status"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
-#[x_kube(validation = Rule::new("(has(self.allow) && self.allow.size() > 0) || (has(self.deny) && self.deny.size() > 0)").message("allows and denies nothing: state a rule under allow or deny"))]
+#[x_kube(validation = Rule::new("has(self.serviceAccounts) || has(self.serviceAccountSelector)").message("concerns nobody: state serviceAccounts or serviceAccountSelector"))]
+#[x_kube(validation = Rule::new(definitions::SAYS_SOMETHING).message("says nothing: state a rule under allow or deny, or a condition under pod"))]
 #[serde(rename_all = "camelCase")]
 pub struct SecretPolicySpec {
-    /// Names of ServiceAccounts; `*` stands for any run of characters.
+    /// Names of ServiceAccounts; `*` stands for any run of characters. Beside a selector, both must match; one of the two is
+    /// required.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "definitions::name_patterns")]
-    pub service_accounts: Vec<String>,
+    pub service_accounts: Option<Vec<String>>,
+    /// ServiceAccounts by their labels; `{}` selects all. Beside names, both must match. Whoever may label a ServiceAccount
+    /// decides whether the policy concerns it: a deny that nobody is to evade states names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "definitions::account_selector")]
+    pub service_account_selector: Option<LabelSelector>,
     /// What they may mount.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub allow: Vec<self::Rule>,
-    /// What they may not mount, whatever any policy of the namespace allows.
+    /// What they may not mount, whatever any policy of the namespace allows. A ClusterExternalStore stands for every ExternalStore
+    /// with the same server, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub deny: Vec<self::Rule>,
+    /// What their Pods may not be as soon as they mount a bound Secret, whatever any policy allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodConditions>,
+    /// Whether the policy is enforced; without it, it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<PolicyMode>,
 }
 
 /// Which ServiceAccounts may mount what, in every namespace selected. Its deny wins over everything.
@@ -56,28 +72,44 @@ pub struct SecretPolicySpec {
     derive = "PartialEq",
     printcolumn = r#"{"name": "Accounts", "type": "string", "jsonPath": ".spec.serviceAccounts"}"#,
     printcolumn = r#"{"name": "Selected", "type": "integer", "jsonPath": ".status.serviceAccounts"}"#,
+    printcolumn = r#"{"name": "Mode", "type": "string", "jsonPath": ".spec.mode"}"#,
     printcolumn = r#"{"name": "Violations", "type": "integer", "jsonPath": ".status.violatingPods"}"#,
     printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Ready')].status"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
-#[x_kube(validation = Rule::new("(has(self.allow) && self.allow.size() > 0) || (has(self.deny) && self.deny.size() > 0)").message("allows and denies nothing: state a rule under allow or deny"))]
+#[x_kube(validation = Rule::new("has(self.serviceAccounts) || has(self.serviceAccountSelector)").message("concerns nobody: state serviceAccounts or serviceAccountSelector"))]
+#[x_kube(validation = Rule::new(definitions::SAYS_SOMETHING).message("says nothing: state a rule under allow or deny, or a condition under pod"))]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterSecretPolicySpec {
     /// The namespaces in which this policy holds; without it, all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "definitions::label_selector")]
     pub namespace_selector: Option<LabelSelector>,
-    /// Names of ServiceAccounts; `*` stands for any run of characters.
+    /// Names of ServiceAccounts; `*` stands for any run of characters. Beside a selector, both must match; one of the two is
+    /// required.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "definitions::name_patterns")]
-    pub service_accounts: Vec<String>,
+    pub service_accounts: Option<Vec<String>>,
+    /// ServiceAccounts by their labels; `{}` selects all. Beside names, both must match. Whoever may label a ServiceAccount
+    /// decides whether the policy concerns it: a deny that nobody is to evade states names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "definitions::account_selector")]
+    pub service_account_selector: Option<LabelSelector>,
     /// What they may mount.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub allow: Vec<self::Rule>,
-    /// What they may not mount, whatever any policy allows.
+    /// What they may not mount, whatever any policy allows. A ClusterExternalStore stands for every ExternalStore with the same
+    /// server, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub deny: Vec<self::Rule>,
+    /// What their Pods may not be as soon as they mount a bound Secret, whatever any policy allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodConditions>,
+    /// Whether the policy is enforced; without it, it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<PolicyMode>,
 }
 
 /// One rule: keys of one store, under some Secret names. All three must match.
@@ -98,6 +130,66 @@ pub struct Rule {
 
 fn any_name() -> Vec<String> {
     vec!["*".to_owned()]
+}
+
+/// Whether the policy is enforced. `Enforce`, which it is unless stated: what it allows is granted, and what it denies is
+/// refused. `Warn` and `Audit` put it on trial: it grants nothing and refuses nothing, not even where it cannot be read. What it
+/// would refuse is in the audit log and in its status and, with `Warn`, told to whoever makes the Pod. On trial it grants nothing
+/// because nobody enforces what it denies: so an enforced policy must not be put on trial while Pods need what it allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum PolicyMode {
+    /// Enforced: what it allows is granted, what it denies is refused.
+    #[default]
+    Enforce,
+    /// On trial: whoever makes a Pod that it would refuse is warned, and the audit log says so, too.
+    Warn,
+    /// On trial: only the audit log says what it would refuse.
+    Audit,
+}
+
+impl PolicyMode {
+    /// Whether a policy is on trial.
+    #[must_use]
+    pub const fn is_trial(self) -> bool {
+        match self {
+            Self::Enforce => false,
+            Self::Warn | Self::Audit => true,
+        }
+    }
+}
+
+impl fmt::Display for PolicyMode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Enforce => "Enforce",
+            Self::Warn => "Warn",
+            Self::Audit => "Audit",
+        })
+    }
+}
+
+/// What lets others than a Pod's own containers read its secrets. Each holds for every Pod of these ServiceAccounts that mounts
+/// a bound Secret, and for no other Pod: what a Pod without secrets may be is for Pod Security to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodConditions {
+    /// No container of any kind may be privileged: it could read every secret of its node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deny_privileged: Option<bool>,
+    /// The Pod may not share the processes of its node (`hostPID`).
+    #[serde(default, rename = "denyHostPID", skip_serializing_if = "Option::is_none")]
+    pub deny_host_pid: Option<bool>,
+    /// Containers may not share their processes, through which one reads the files and variables of the other: neither by
+    /// `shareProcessNamespace` or `hostPID` nor as the target of an ephemeral container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deny_shared_process_namespace: Option<bool>,
+    /// No volume may be a `hostPath` that lies in the kubelet's directory, `/var/lib/kubelet`, or holds it: the secrets of all
+    /// Pods of the node are there. Paths are compared as they are written, without following links of the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deny_kubelet_host_path: Option<bool>,
+    /// With `false`, no ephemeral container may come to the Pod. Otherwise one may come, and gets none of the secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_ephemeral: Option<bool>,
 }
 
 /// A store by kind and name: a tenant's store never passes for an administrator's.
@@ -166,10 +258,10 @@ pub struct Violation {
     /// The Pod.
     #[schemars(length(max = 253))]
     pub pod: String,
-    /// The Secret name.
+    /// The Secret name; `*`, which is none, where a condition forbids the Pod all of its Secrets.
     #[schemars(length(max = 253))]
     pub secret: String,
-    /// Which rule denies which key.
+    /// Which rule denies which key, or which condition forbids what.
     #[schemars(length(max = 1500))]
     pub reason: String,
 }

@@ -38,6 +38,11 @@ pub struct ExternalStoreSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub audience: Option<String>,
+    /// What stands before every key, and in no reference: two stores with different prefixes share one server, and neither
+    /// reads what belongs to the other. In Vault it begins with the mount and ends with a slash, as `kv/team-a/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[^?#%\s\p{Cc}]+$"))]
+    pub prefix: Option<String>,
     /// Whether only the sidecar may have a token with this audience: then no Pod of a namespace under enforcement may project
     /// one by hand. Without it, true, unless a cloud shares the audience among all Pods, as `sts.amazonaws.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,6 +72,11 @@ pub struct ClusterExternalStoreSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub audience: Option<String>,
+    /// What stands before every key, and in no reference: two stores with different prefixes share one server, and neither
+    /// reads what belongs to the other. In Vault it begins with the mount and ends with a slash, as `kv/team-a/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[^?#%\s\p{Cc}]+$"))]
+    pub prefix: Option<String>,
     /// Whether only the sidecar may have a token with this audience: then no Pod of a namespace under enforcement may project
     /// one by hand. Without it, true, unless a cloud shares the audience among all Pods, as `sts.amazonaws.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,8 +8,9 @@ use alcove_sidecar::status::Status;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use std::io::{self, Write as _};
+use std::panic;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
 /// Fetches the secrets of one Pod from external stores, writes them into its memory volumes and keeps them fresh.
 ///
@@ -38,6 +39,7 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
+    end_with_any_panic();
     let Arguments { command, status } = Arguments::parse();
     let status = Status::in_directory(&status);
     let succeeded = match command {
@@ -55,6 +57,16 @@ fn main() -> anyhow::Result<ExitCode> {
         }
     };
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Ends the process with the first panic, wherever it is. Half a sidecar would be worse than none: it could stop to refresh
+/// and say nothing. The kubelet starts it anew, and the files stay. Nothing is unwound either, through code that holds values.
+fn end_with_any_panic() {
+    let tell = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        process::abort();
+    }));
 }
 
 /// The answer to the startup probe; the kubelet shows what it prints in the Pod's events.

@@ -22,7 +22,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 /// The whole direction: a crate and the crates of ours that it may name.
-const DIRECTION: [(&str, &[&str]); 7] = [
+const DIRECTION: [(&str, &[&str]); 8] = [
     ("alcove-contract", &[]),
     ("alcove-resources", &["alcove-contract"]),
     ("alcove-injection", &["alcove-contract", "alcove-resources"]),
@@ -30,6 +30,7 @@ const DIRECTION: [(&str, &[&str]); 7] = [
     ("alcove-webhook", &["alcove-contract", "alcove-resources", "alcove-injection", "alcove-certs"]),
     ("alcove-stores", &["alcove-contract"]),
     ("alcove-sidecar", &["alcove-contract", "alcove-stores"]),
+    ("alcove-properties", &["alcove-contract", "alcove-resources", "alcove-injection", "alcove-webhook"]),
 ];
 
 /// The crates that take everything as an argument.

@@ -354,7 +354,15 @@ async fn without_the_configuration_a_pod_that_has_lost_its_sidecar_is_refused(te
 
 async fn the_type_checker_of_the_api_server_finds_nothing_in_its_policies(test: Test) -> Result<()> {
     test.alcove().await?;
-    for name in ["alcove-sidecar", "alcove-secret-bindings", "alcove-cluster-secret-bindings", "alcove-bindings"] {
+    let policies = test
+        .node()
+        .kubectl()
+        .json(&["get", "validatingadmissionpolicies", "-l", "app.kubernetes.io/part-of=alcove"])
+        .await?;
+    let policies = policies["items"].as_array().context("a list has no items")?;
+    let names: Vec<&str> = policies.iter().filter_map(|policy| policy["metadata"]["name"].as_str()).collect();
+    ensure!(names.len() == 5, "{names:?}");
+    for name in names {
         let status = wait::until(&format!("the type check of {name}"), async || {
             let policy = test.node().kubectl().json(&["get", "validatingadmissionpolicy", name]).await?;
             let is_checked = policy["status"]["observedGeneration"] == policy["metadata"]["generation"];

@@ -21,6 +21,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         a_job_with_the_sidecar_completes,
         a_pod_runs_in_a_namespace_that_enforces_restricted,
         a_kubernetes_store_serves_a_secret_of_another_namespace,
+        stores_with_prefixes_share_a_server_and_neither_reads_what_is_the_others,
         everything_in_one_apply_with_a_bare_pod,
     ]
 }
@@ -311,6 +312,38 @@ spec:
     namespace.apply(&pod("shared:mysql")).await?;
     namespace.wait_until_ready("app").await?;
     namespace.wait_for_output("app", "app", &["cat", "/etc/creds/password"], "from another namespace").await
+}
+
+async fn stores_with_prefixes_share_a_server_and_neither_reads_what_is_the_others(test: Test) -> Result<()> {
+    let setting = Setting::shared(&test).await?;
+    let namespace = setting.namespace();
+    for team in ["a", "b"] {
+        setting.put(&format!("{team}/db"), json!({"team": team})).await?;
+        let (prefix, mut store) = (format!("kv/{}/{team}/", namespace.name()), setting.store());
+        store["metadata"]["name"] = json!(team);
+        store["spec"]["prefix"] = json!(prefix);
+        namespace.apply(&store.to_string()).await?;
+        let rule = json!({"store": {"kind": "ExternalStore", "name": team}, "keys": [format!("{prefix}db")]});
+        let policy = json!({"apiVersion": "alcove.dev/v1alpha1", "kind": "SecretPolicy", "metadata": {"name": team},
+            "spec": {"serviceAccounts": ["default"], "allow": [rule]}});
+        namespace.apply(&policy.to_string()).await?;
+    }
+    for team in ["a", "b"] {
+        let app =
+            pod(&format!("{{data: {{password: '{team}:db#team'}}}}")).replace("name: app", &format!("name: {team}"));
+        namespace.apply(&app).await?;
+    }
+    for team in ["a", "b"] {
+        namespace.wait_until_ready(team).await?;
+        let value = namespace.exec(team, team, &["cat", "/etc/creds/password"]).await?;
+        ensure!(value == team, "store {team} has delivered {value}");
+    }
+    // Neither a way up nor the whole key leads to the other's.
+    for key in ["../b/db".to_owned(), format!("kv/{}/b/db", namespace.name()), "/../b/db".to_owned()] {
+        let refusal = namespace.refusal(&pod(&format!("a:{key}"))).await?;
+        ensure!(refusal.contains("kv/") && refusal.contains("/a/"), "{key}: {refusal}");
+    }
+    Ok(())
 }
 
 async fn everything_in_one_apply_with_a_bare_pod(test: Test) -> Result<()> {

@@ -3,8 +3,8 @@
 use alcove_tests::namespace::Namespace;
 use alcove_tests::suite::{Test, Trial};
 use alcove_tests::vault::AUDIENCE;
-use alcove_tests::{claims, claims_alone};
-use anyhow::{Result, ensure};
+use alcove_tests::{claims, claims_alone, state};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::setting::{Setting, opted_in};
@@ -198,6 +198,16 @@ async fn a_token_for_a_store_is_not_made_by_hand(test: Test) -> Result<()> {
     namespace.wait_until_ready("app").await.map(drop)
 }
 
+/// The commands of docs/operations.md, for this namespace.
+fn documented_way_out(namespace: &str) -> Result<Vec<String>> {
+    let operations = std::fs::read_to_string(state::checkout().join("docs/operations.md"))?;
+    let (_, section) = operations.split_once("**The way out**").context("no way out is documented")?;
+    let block = section.split("```").nth(1).context("the way out has no commands")?;
+    let commands: Vec<String> = block.trim().lines().map(|line| line.replace("shop", namespace)).collect();
+    ensure!(!commands.is_empty() && commands.iter().all(|command| command.starts_with("kubectl ")), "{commands:?}");
+    Ok(commands)
+}
+
 async fn without_the_webhook_nothing_starts_there_and_the_documented_way_out_works(test: Test) -> Result<()> {
     let setting = Setting::shared(&test).await?;
     let namespace = enforced(&test).await?;
@@ -217,8 +227,10 @@ async fn without_the_webhook_nothing_starts_there_and_the_documented_way_out_wor
         let started = kubectl.run_with_input(&arguments, &system.to_string()).await;
         kubectl.run(&["label", "namespace", "kube-system", "alcove.dev/enforce-"]).await?;
         started?;
-        // The way out of docs/operations.md.
-        namespace.kubectl(&["label", "namespace", namespace.name(), "alcove.dev/enforce-"]).await?;
+        for command in documented_way_out(namespace.name())? {
+            let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
+            kubectl.run(&arguments).await?;
+        }
         namespace.apply(&mounting("plain", "listed").to_string()).await?;
         namespace.wait_until_ready("plain").await.map(drop)
     }

@@ -7,9 +7,11 @@
     reason = "these are tests"
 )]
 
+mod accounts;
 mod architecture;
 mod beside;
 mod bypass;
+mod debugging;
 mod delivery;
 mod differential;
 mod documentation;
@@ -25,13 +27,17 @@ mod leak;
 mod leaving;
 mod load;
 mod manifests;
+mod naming;
 mod nested;
 mod objects;
 mod operations;
 mod outage;
 mod policy;
+mod policy_conditions;
 mod quota;
+mod refused;
 mod registration;
+mod remedies;
 mod restarts;
 mod rotation;
 mod setting;
@@ -63,7 +69,12 @@ fn main() -> ExitCode {
         variables::tests(),
         ssh::tests(),
         policy::tests(),
+        policy_conditions::tests(),
         enforced::tests(),
+        accounts::tests(),
+        remedies::tests(),
+        refused::tests(),
+        debugging::tests(),
         identity::tests(),
         tokens::tests(),
         leak::tests(),

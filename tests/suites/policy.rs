@@ -3,6 +3,8 @@
 use alcove_tests::claims;
 use alcove_tests::suite::{Test, Trial};
 use anyhow::{Context as _, Result, ensure};
+use kube::api::PostParams;
+use kube::core::Request;
 use serde_json::{Value, json};
 
 use crate::setting::{Setting, opted_in};
@@ -19,6 +21,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         what_concerns_us_cannot_be_changed_through_a_subresource,
         a_forged_marker_does_not_skip_policy,
         our_annotations_cannot_be_changed_afterwards,
+        our_annotations_cannot_be_changed_by_placing_the_pod,
         the_image_of_the_sidecar_cannot_be_changed_afterwards,
         changes_of_others_pass,
         enforced_mountable_secrets_hold_for_bound_names,
@@ -247,6 +250,38 @@ async fn our_annotations_cannot_be_changed_afterwards(test: Test) -> Result<()> 
     ] {
         let refusal = refused_patch(&setting, &json!({"metadata": {"annotations": annotations}})).await?;
         ensure!(refusal.contains("alcove.dev"), "{refusal}");
+    }
+    Ok(())
+}
+
+async fn our_annotations_cannot_be_changed_by_placing_the_pod(test: Test) -> Result<()> {
+    let namespace = Setting::shared(&test).await?.namespace().clone();
+    // No scheduler takes it, so this test is its scheduler. The annotations of a Binding overwrite those of its Pod.
+    let container = json!({"name": "app", "image": "localhost/busybox:test"});
+    let spec = json!({"schedulerName": "nobody", "containers": [container]});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "unplaced"}, "spec": spec});
+    namespace.apply(&pod.to_string()).await?;
+    for path in ["pods/unplaced/binding", "bindings"] {
+        let path = format!("/api/v1/namespaces/{}/{path}", namespace.name());
+        let place = async |annotations: &Value| {
+            let metadata = json!({"name": "unplaced", "annotations": annotations});
+            let target = json!({"apiVersion": "v1", "kind": "Node", "name": "nowhere"});
+            let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": metadata, "target": target});
+            let parameters = PostParams { dry_run: true, field_manager: None };
+            let request = Request::new(&path).create(&parameters, serde_json::to_vec(&binding)?)?;
+            Ok::<_, anyhow::Error>(test.node().client().request::<Value>(request).await)
+        };
+        for key in ["alcove.dev/inject", "alcove.dev/injected", "secret.alcove.dev/db-creds"] {
+            let outcome = place(&json!({key: "false", "example.com/rank": "1"})).await?;
+            let refusal = outcome.err().with_context(|| format!("{path} takes {key}"))?.to_string();
+            ensure!(
+                refusal.contains("alcove-pod-bindings") && refusal.contains(&format!("leave away: {key}")),
+                "{refusal}"
+            );
+        }
+        for annotations in [json!({"example.com/rank": "1", "notalcove.dev/x": "1"}), json!(null)] {
+            place(&annotations).await?.with_context(|| format!("{path} does not take {annotations}"))?;
+        }
     }
     Ok(())
 }

@@ -73,7 +73,7 @@ impl<'vault> Setting<'vault> {
     }
 
     /// The ExternalStore `vault` of this namespace.
-    fn store(&self) -> Value {
+    pub(crate) fn store(&self) -> Value {
         json!({
             "apiVersion": "alcove.dev/v1alpha1",
             "kind": "ExternalStore",

@@ -89,6 +89,9 @@ async fn a_deployment_whose_policy_is_removed_keeps_running_and_is_reported_and_
 
     namespace.kubectl(&["scale", "deployment/app", "--replicas=2"]).await?;
     namespace.kubectl(&["wait", "--for=condition=ReplicaFailure", "deployment/app", "--timeout=60s"]).await?;
+    let path = "jsonpath={.status.conditions[?(@.type=='ReplicaFailure')].message}";
+    let refusal = namespace.kubectl(&["get", "deployment", "app", "-o", path]).await?;
+    ensure!(refusal.contains("db-creds") && refusal.contains("no policy allows"), "{refusal}");
     let still = namespace.exec(&pod, "app", &["cat", "/etc/creds/password"]).await?;
     ensure!(still == "p", "{still}");
     let swept = sweeping.counted("last_sweep_timestamp_seconds").await?;

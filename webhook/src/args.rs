@@ -137,7 +137,7 @@ pub struct ListenArgs {
     /// How many connections are open at once, at each port; for a further one, one that waits for its client is ended.
     #[arg(long, env = "ALCOVE_MAX_CONNECTIONS", default_value = "1024", value_name = "COUNT")]
     pub max_connections: u32,
-    /// How many reviews are answered at once; the API server is told to repeat further ones a second later.
+    /// How many reviews are judged at once; the API server is told to repeat further ones a second later.
     #[arg(long, env = "ALCOVE_MAX_CONCURRENT_REVIEWS", default_value = "256", value_name = "COUNT")]
     pub max_concurrent_reviews: u32,
     /// After SIGTERM: how long to serve on, unready, while API servers learn of it.

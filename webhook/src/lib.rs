@@ -8,6 +8,7 @@
 //! | [`review`] | the admission protocol, pure |
 //! | [`admission`] | what was asked meets what is known |
 //! | [`objects`], [`files`], [`cluster`] | what is known, and where it comes from |
+//! | [`refusals`] | Events about what makes Pods that are refused |
 //! | [`sweep`] | a look at the Pods that are there already |
 //! | [`certificates`] | what is presented to API servers, and whom they trust |
 //! | [`readiness`], [`metrics`], [`outage`], [`report`], [`clock`] | telling others how it goes |
@@ -19,11 +20,13 @@ pub mod args;
 pub mod certificates;
 pub mod clock;
 pub mod cluster;
+mod events;
 pub mod files;
 pub mod metrics;
 pub mod objects;
 pub mod outage;
 pub mod readiness;
+pub mod refusals;
 pub mod report;
 pub mod review;
 pub mod review_once;

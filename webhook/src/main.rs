@@ -8,6 +8,10 @@ use alcove_webhook::{review_once, serve};
 use clap::Parser as _;
 use mimalloc::MiMalloc;
 
+// A review that makes it panic is to be refused, and everybody else served on.
+#[cfg(not(panic = "unwind"))]
+compile_error!("alcove-webhook catches panics: build it with panic = \"unwind\"");
+
 /// A review is thousands of small allocations, made on one thread and freed on it: this allocator spends half the time on
 /// them that the C library's does.
 /// Without `no_thp` it would ask for huge pages, and a few megabytes of use would take ten of memory.

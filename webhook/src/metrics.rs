@@ -30,6 +30,7 @@ pub struct Metrics {
     sweep_findings: Family<Sweep, Gauge>,
     last_sweep: Gauge,
     sweep_failures: Counter,
+    refusal_events: Family<RefusalEvent, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -93,6 +94,11 @@ struct Sweep {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalEvent {
+    outcome: &'static str,
+}
+
 /// What one sweep has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Swept {
@@ -133,6 +139,7 @@ impl Default for Metrics {
             sweep_findings: Family::default(),
             last_sweep: Gauge::default(),
             sweep_failures: Counter::default(),
+            refusal_events: Family::default(),
         };
         metrics.register_admissions();
         metrics.register_upkeep();
@@ -150,6 +157,11 @@ impl Metrics {
             "Time from the first byte of a review to its answer",
             Unit::Seconds,
             self.durations.clone(),
+        );
+        registry.register(
+            "refusal_events",
+            "Events about what made a refused Pod, by what became of them",
+            self.refusal_events.clone(),
         );
         registry.register("rejections", "Requests that were no review or came in excess", self.rejections.clone());
         registry.register(
@@ -216,6 +228,11 @@ impl Metrics {
     /// A review took this long.
     pub fn duration(&self, webhook: &'static str, duration: Duration) {
         self.durations.get_or_create(&Endpoint { webhook }).observe(duration.as_secs_f64());
+    }
+
+    /// What made a refused Pod was told, or could not be.
+    pub fn refusal_event(&self, outcome: &'static str) {
+        self.refusal_events.get_or_create(&RefusalEvent { outcome }).inc();
     }
 
     /// A request was turned away before it was a review.

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use alcove_contract::Problem;
-use alcove_injection::catalog::{LimitRange, ServiceAccount};
+use alcove_injection::catalog::{Kept, LimitRange, ServiceAccount};
 use alcove_injection::mountable::is_enforcement;
+use alcove_resources::policy::PolicyMode;
 use alcove_resources::{Kind as OurKind, Object, ObjectName};
 use serde_json::Value;
 
@@ -22,7 +23,7 @@ pub use view::{List, Part, View};
 pub enum Kind {
     /// Its labels count.
     Namespace,
-    /// Its annotations and its lists of Secrets count.
+    /// Its labels, its annotations and its lists of Secrets count.
     ServiceAccount,
     /// The sidecar keeps to it.
     LimitRange,
@@ -124,26 +125,18 @@ pub struct Item {
     pub key: Key,
     /// What it says.
     pub content: Content,
-    /// About how many bytes of memory it takes; only what tenants write of our kinds is weighed.
+    /// About how many bytes of memory it takes; what administrators write of our kinds is not weighed.
     weight: usize,
 }
 
 /// What an object says.
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// An object of ours.
-    Ours(Box<Object>),
-    /// An object of ours that does not fit its kind: whoever depends on it is refused.
-    Unreadable {
-        /// The kind that it should be of.
-        kind: OurKind,
-        /// All of it.
-        document: Value,
-        /// Why it is none.
-        problem: Problem,
-    },
-    /// An object of ours for which its namespace has no memory left: whoever depends on it is refused.
-    LeftOut(OurKind),
+    /// An object of ours, whether or not it fits its kind.
+    Ours(Kept),
+    /// An object for which its namespace has no memory left. Nothing is kept but that it exists, and whether anybody depends
+    /// on it: a policy need not be enforced.
+    LeftOut(PolicyMode),
     /// The labels of a namespace.
     Namespace(BTreeMap<String, String>),
     /// A ServiceAccount.
@@ -166,10 +159,10 @@ impl Item {
             ("v1", "LimitRange") => (Kind::LimitRange, limit_range(document)),
             _ => match Object::from_value(document)? {
                 None => return Ok(None),
-                Some(object) => (Kind::Ours(object.object_name().kind), Content::Ours(Box::new(object))),
+                Some(object) => (Kind::Ours(object.object_name().kind), Content::Ours(object.into())),
             },
         };
-        Ok(Some(Self::of(Key::of(kind, document)?, content, document)))
+        Ok(Some(Self::of(Key::of(kind, document)?, content)))
     }
 
     /// Takes a document that the API server delivers as one of `kind`.
@@ -178,31 +171,33 @@ impl Item {
     ///
     /// A document without a name, which no API server delivers.
     pub fn delivered(kind: Kind, document: &Value) -> Result<Self, Problem> {
+        let key = Key::of(kind, document)?;
         let content = match kind {
             Kind::Namespace => namespace(document),
             Kind::ServiceAccount => service_account(document),
             Kind::LimitRange => limit_range(document),
-            Kind::Ours(kind) => match Object::from_value(document) {
-                Ok(Some(object)) => Content::Ours(Box::new(object)),
-                Ok(None) => unreadable(kind, document, Problem::new("apiVersion", "is not alcove.dev/v1alpha1")),
-                Err(problem) => unreadable(kind, document, problem),
-            },
+            Kind::Ours(kind) => {
+                let unreadable = |problem| Kept::unreadable(key.object_name(kind), document, problem);
+                Content::Ours(match Object::from_value(document) {
+                    Ok(Some(object)) => object.into(),
+                    Ok(None) => unreadable(Problem::new("apiVersion", "is not alcove.dev/v1alpha1")),
+                    Err(problem) => unreadable(problem),
+                })
+            }
         };
-        Ok(Self::of(Key::of(kind, document)?, content, document))
+        Ok(Self::of(key, content))
     }
 
-    fn of(key: Key, content: Content, document: &Value) -> Self {
-        let weight = match &content {
-            _ if !key.kind.is_namespaced() => 0,
-            Content::ServiceAccount(account) => share::weight_of_account(account),
-            _ => share::weight(document),
-        };
+    /// About how many bytes of memory it takes where it is kept; 0 for what administrators write of our kinds.
+    #[must_use]
+    pub const fn weight(&self) -> usize {
+        self.weight
+    }
+
+    fn of(key: Key, content: Content) -> Self {
+        let weight = share::weight(&key, &content);
         Self { key, content, weight }
     }
-}
-
-fn unreadable(kind: OurKind, document: &Value, problem: Problem) -> Content {
-    Content::Unreadable { kind, document: document.clone(), problem }
 }
 
 fn namespace(document: &Value) -> Content {
@@ -212,14 +207,16 @@ fn namespace(document: &Value) -> Content {
 fn service_account(document: &Value) -> Content {
     let mut annotations = strings(document, "/metadata/annotations");
     annotations.retain(|name, _| is_enforcement(name));
+    let labels = Some(strings(document, "/metadata/labels"));
     // Nobody asks for the lists of an account that does not enforce them.
     Content::ServiceAccount(if annotations.is_empty() {
-        ServiceAccount::default()
+        ServiceAccount { labels, ..ServiceAccount::default() }
     } else {
         ServiceAccount {
             annotations,
             secrets: names(document, "secrets"),
             image_pull_secrets: names(document, "imagePullSecrets"),
+            labels,
         }
     })
 }
@@ -257,13 +254,15 @@ mod tests {
     fn a_wrong_object_that_is_delivered_keeps_its_place_for_whoever_depends_on_it() {
         let document = json!({
             "apiVersion": "alcove.dev/v1alpha1",
-            "kind": "SecretPolicy",
+            "kind": "SecretBinding",
             "metadata": {"name": "a", "namespace": "b"},
-            "spec": {"serviceAccounts": 7},
+            "spec": {"data": 7},
         });
-        let item = Item::delivered(Kind::Ours(OurKind::SecretPolicy), &document).unwrap();
-        assert_eq!(item.key.to_string(), "SecretPolicy b/a");
-        assert!(matches!(item.content, Content::Unreadable { kind: OurKind::SecretPolicy, .. }));
+        let item = Item::delivered(Kind::Ours(OurKind::SecretBinding), &document).unwrap();
+        assert_eq!(item.key.to_string(), "SecretBinding b/a");
+        let mut view = View::default();
+        view.watched(item, 1);
+        assert!(view.catalog().binding("a", "b").is_err());
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Review {
     pub object: Option<Value>,
     /// The object as it is; absent on CREATE.
     pub old_object: Option<Value>,
+    /// Whether nothing is to be stored, whatever the answer is.
+    pub dry_run: bool,
     /// How many bytes the question takes.
     pub size: usize,
 }
@@ -148,6 +150,7 @@ impl Review {
             namespace: text(request, "namespace").to_owned(),
             object: object(request, "object"),
             old_object: object(request, "oldObject"),
+            dry_run: request.get("dryRun").and_then(Value::as_bool).unwrap_or_default(),
             size,
         };
         review.complete()

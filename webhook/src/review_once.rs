@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use anyhow::{Context as _, bail};
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Turns};
 use crate::args::{ReviewArgs, Webhook};
 use crate::files;
 use crate::review::{Answer, Malformed, Operation, Review, Status};
@@ -21,7 +21,7 @@ pub async fn run(arguments: &ReviewArgs, input: &mut impl Read, output: &mut imp
     let answer = match Review::parse(&read(input)?) {
         Ok(review) => {
             let webhook = arguments.webhook.unwrap_or_else(|| webhook(&review));
-            admission.review(webhook, review, ()).await.0
+            admission.review(webhook, review, &Turns::of(1)).await?.0
         }
         Err(Malformed::Incomplete { uid, what }) => Answer::denied(&uid, Status::BadRequest, what.to_string()),
         Err(malformed) => return Err(malformed).context("standard input holds no review"),

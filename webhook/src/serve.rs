@@ -17,10 +17,12 @@ use crate::certificates::{self, Presented};
 use crate::cluster::live::Live;
 use crate::cluster::watch::Watch;
 use crate::cluster::{self, Objects, audiences, version};
+use crate::events::Reporter;
 use crate::files;
 use crate::metrics::{Metrics, Port};
 use crate::objects::Kind;
 use crate::readiness::Readiness;
+use crate::refusals::Refusals;
 use crate::server::connection::{Departure, Transport};
 use crate::server::listener::{Listener, Unserved};
 use crate::server::{self, Context};
@@ -200,6 +202,9 @@ async fn in_cluster(arguments: &ServeArgs, process: &Process) -> anyhow::Result<
     }
     let patience = arguments.cluster.live_read_timeout.duration();
     let live = || Live::new(client.clone(), Arc::clone(&objects), patience, Arc::clone(&process.metrics));
+    let reporter = Reporter::new(client.clone(), leadership.identity().to_owned());
+    let (refusals, telling) = Refusals::new(reporter, Arc::clone(&process.metrics));
+    process.spawn(telling);
     let interval = arguments.cluster.sweep_interval.duration();
     if !interval.is_zero() {
         let sources = Sources {
@@ -216,5 +221,5 @@ async fn in_cluster(arguments: &ServeArgs, process: &Process) -> anyhow::Result<
     }
     leadership.pursue(namespace, process, &client);
     let live = live();
-    Ok(Admission::in_cluster(objects, settings, live))
+    Ok(Admission::in_cluster(objects, settings, live).telling(refusals))
 }

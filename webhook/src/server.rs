@@ -12,10 +12,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::admission::{Admission, Record};
+use crate::admission::{Admission, Excess, Record, Turns};
 use crate::args::Webhook;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
@@ -48,15 +47,14 @@ pub struct Context {
     metrics: Arc<Metrics>,
     readiness: Readiness,
     memory: Memory,
-    reviews: Arc<Semaphore>,
+    turns: Turns,
 }
 
 impl Context {
-    /// Answers at most `reviews` at once.
+    /// Judges at most `reviews` at once.
     #[must_use]
     pub fn new(admission: Admission, metrics: Arc<Metrics>, readiness: Readiness, reviews: u32) -> Self {
-        let reviews = usize::try_from(reviews).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
-        Self { admission, metrics, readiness, memory: Memory::new(BODIES), reviews: Arc::new(Semaphore::new(reviews)) }
+        Self { admission, metrics, readiness, memory: Memory::new(BODIES), turns: Turns::of(reviews) }
     }
 }
 
@@ -116,13 +114,13 @@ async fn answer(webhook: Webhook, context: &Context, guest: Option<&Arc<Guest>>,
     if let Some(obstacles) = context.readiness.unmet() {
         return Rejection::NotReady(obstacles).respond(&context.metrics);
     }
-    // Only what may wait for the API server can pile up here, so an excess means that it is slow.
-    let Ok(permit) = Arc::clone(&context.reviews).try_acquire_owned() else {
-        return Rejection::Excess.respond(&context.metrics);
-    };
-    let (answer, record) = context.admission.review(webhook, review, Arc::new(permit)).await;
-    record.note(webhook, &context.metrics);
-    sent(answer)
+    match context.admission.review(webhook, review, &context.turns).await {
+        Ok((answer, record)) => {
+            record.note(webhook, &context.metrics);
+            sent(answer)
+        }
+        Err(excess) => Rejection::Excess(excess).respond(&context.metrics),
+    }
 }
 
 fn sent(answer: Answer) -> Response {
@@ -172,8 +170,8 @@ enum Rejection {
     Malformed(Malformed),
     #[error("this replica is not ready:\n{0}")]
     NotReady(String),
-    #[error("too many reviews are waiting: send this one again in a second")]
-    Excess,
+    #[error(transparent)]
+    Excess(Excess),
 }
 
 impl Rejection {
@@ -198,7 +196,7 @@ impl Rejection {
             Self::Body(BodyError::NoMemory) => (StatusCode::TOO_MANY_REQUESTS, "no-memory"),
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
             Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-ready"),
-            Self::Excess => (StatusCode::TOO_MANY_REQUESTS, "excess"),
+            Self::Excess(_) => (StatusCode::TOO_MANY_REQUESTS, "excess"),
         }
     }
 }

@@ -173,7 +173,7 @@ impl Sweeper {
             if read.insert(found.namespace.clone()) {
                 match self.sources.live.read(&found.namespace).await {
                     Outcome::Unchanged | Outcome::Changed => is_anew = true,
-                    Outcome::Failed => _ = unknown.insert(found.namespace.clone()),
+                    Outcome::Failed | Outcome::Crowded => _ = unknown.insert(found.namespace.clone()),
                 }
             }
         }

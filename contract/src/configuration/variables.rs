@@ -149,7 +149,7 @@ fn read<T: DeserializeOwned + Limited>(text: &str) -> Result<T, Problems> {
         return Err(Problem::new("", format!("is {} bytes long, more than the kernel's 128 KiB", text.len())).into());
     }
     let mut fields: serde_json::Map<String, Value> = serde_json::from_str(text).map_err(invalid)?;
-    match fields.shift_remove("version").and_then(|version| version.as_u64()) {
+    match fields.remove("version").and_then(|version| version.as_u64()) {
         Some(1..=VERSION) => {
             let thing: T = serde_json::from_value(Value::Object(fields)).map_err(invalid)?;
             thing.excesses().or(thing)

@@ -30,14 +30,15 @@ pub(crate) struct Entry<T> {
 pub(crate) struct StoreContent {
     pub(crate) provider: Provider,
     pub(crate) audience: Option<String>,
+    pub(crate) prefix: Option<String>,
     /// Whether only the sidecar may have a token with this audience.
     pub(crate) is_exclusive: bool,
 }
 
 impl StoreContent {
-    fn new(provider: Provider, audience: Option<String>, exclusive: Option<bool>) -> Self {
+    fn new(provider: Provider, audience: Option<String>, prefix: Option<String>, exclusive: Option<bool>) -> Self {
         let is_exclusive = exclusive.unwrap_or_else(|| audience.as_deref().is_some_and(is_exclusive_by_default));
-        Self { provider, audience, is_exclusive }
+        Self { provider, audience, prefix, is_exclusive }
     }
 
     /// The audience, if it is the store's alone.
@@ -103,25 +104,25 @@ impl Entry<Binding> {
 impl Entry<StoreContent> {
     pub(crate) fn of_store(object: ObjectName, store: ExternalStore) -> Self {
         let spec = store.spec;
-        Self::everywhere(object, Ok(StoreContent::new(spec.provider, spec.audience, spec.exclusive_audience)))
+        let content = StoreContent::new(spec.provider, spec.audience, spec.prefix, spec.exclusive_audience);
+        Self::everywhere(object, Ok(content))
     }
 
     pub(crate) fn of_cluster_store(object: ObjectName, store: ClusterExternalStore) -> Self {
         let selection = Selection::by_conditions(&store.spec.conditions);
         let spec = store.spec;
-        Self::new(object, selection, Ok(StoreContent::new(spec.provider, spec.audience, spec.exclusive_audience)))
+        let content = StoreContent::new(spec.provider, spec.audience, spec.prefix, spec.exclusive_audience);
+        Self::new(object, selection, Ok(content))
     }
 }
 
 impl Entry<Policy> {
     pub(crate) fn of_policy(object: ObjectName, policy: &SecretPolicy) -> Self {
-        let policy = Policy::read(&policy.spec.service_accounts, &policy.spec.allow, &policy.spec.deny);
-        Self::everywhere(object, Ok(policy))
+        Self::everywhere(object, Ok(Policy::read((&policy.spec).into())))
     }
 
     pub(crate) fn of_cluster_policy(object: ObjectName, policy: &ClusterSecretPolicy) -> Self {
         let selection = Selection::by_selector(policy.spec.namespace_selector.as_ref());
-        let policy = Policy::read(&policy.spec.service_accounts, &policy.spec.allow, &policy.spec.deny);
-        Self::new(object, selection, Ok(policy))
+        Self::new(object, selection, Ok(Policy::read((&policy.spec).into())))
     }
 }

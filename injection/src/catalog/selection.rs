@@ -1,5 +1,6 @@
 //! Which namespaces an object of the cluster holds in.
 
+use crate::footprint::{Footprint, allocated};
 use alcove_contract::{Problem, Problems};
 use alcove_resources::store::NamespaceCondition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
@@ -70,6 +71,13 @@ impl Selection {
     }
 }
 
+impl Footprint for Selection {
+    /// That of an object of a namespace. Objects of the cluster, which say more, are administrators': nobody weighs them.
+    fn heap(&self) -> usize {
+        allocated(self.0.capacity().saturating_mul(size_of::<Condition>()))
+    }
+}
+
 impl Condition {
     fn read(condition: &NamespaceCondition, index: usize) -> Result<Self, Problems> {
         let names = || condition.namespaces.clone();
@@ -105,7 +113,7 @@ fn labelled(selector: &Selector, namespace: Namespace<'_>) -> Holds {
 
 /// Reads a selector by Kubernetes' own rules. A requirement such as `In` without values would select nothing, and so
 /// would silence a deny: it is a problem instead.
-fn checked(selector: &LabelSelector, place: &str) -> Result<Selector, Problems> {
+pub(crate) fn checked(selector: &LabelSelector, place: &str) -> Result<Selector, Problems> {
     let requirements = selector.match_expressions.iter().flatten().enumerate();
     let problems: Problems = requirements
         .filter_map(|(index, requirement)| {
@@ -120,6 +128,7 @@ fn checked(selector: &LabelSelector, place: &str) -> Result<Selector, Problems> 
 fn wrong(requirement: &LabelSelectorRequirement) -> Option<(&'static str, String)> {
     let has_values = requirement.values.as_ref().is_some_and(|values| !values.is_empty());
     match requirement.operator.as_str() {
+        _ if requirement.key.is_empty() => Some(("key", "must be stated".to_owned())),
         "In" | "NotIn" if has_values => None,
         operator @ ("In" | "NotIn") => Some(("values", format!("must be stated for the operator {operator}"))),
         "Exists" | "DoesNotExist" if !has_values => None,
@@ -207,13 +216,19 @@ mod tests {
             {"key": "a", "operator": "In"},
             {"key": "b", "operator": "Exists", "values": ["x"]},
             {"key": "c", "operator": "in", "values": ["x"]},
+            {"operator": "Exists"},
         ]}}]);
         let problems = Selection::by_conditions(&conditions(document)).unwrap_err();
         let places: Vec<_> = problems.iter().map(|problem| problem.place.as_str()).collect();
         let outer = "spec.conditions[0].namespaceSelector.matchExpressions";
         assert_eq!(
             places,
-            [format!("{outer}[0].values"), format!("{outer}[1].values"), format!("{outer}[2].operator")]
+            [
+                format!("{outer}[0].values"),
+                format!("{outer}[1].values"),
+                format!("{outer}[2].operator"),
+                format!("{outer}[3].key"),
+            ]
         );
     }
 }

@@ -103,7 +103,11 @@ mod tests {
         let (server, server_name, client_certificate) = (server.to_owned(), None, None);
         let vault =
             VaultConfiguration { server, namespace, version, ca_bundle, server_name, client_certificate, login };
-        StoreConfiguration { name: "vault".parse().unwrap(), provider: ProviderConfiguration::Vault(vault) }
+        StoreConfiguration {
+            prefix: String::new(),
+            name: "vault".parse().unwrap(),
+            provider: ProviderConfiguration::Vault(vault),
+        }
     }
 
     /// The places that are refused.

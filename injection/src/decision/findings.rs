@@ -2,9 +2,14 @@
 
 use super::{Context, Reason, Refusal, RefusalReason, Skip};
 use crate::pod::Pod;
+use crate::policy::{Objection, Trial};
 use crate::requests::{self, Denied};
 use alcove_contract::{Problem, Problems};
+use alcove_resources::policy::PolicyMode;
 use std::collections::{HashMap, HashSet};
+
+/// Of how much that policies on trial would refuse is told.
+const MOST_TRIALS: usize = 100;
 
 /// What is found while a Pod is judged.
 #[derive(Debug, Default)]
@@ -15,6 +20,12 @@ pub(crate) struct Findings {
     reason: Option<RefusalReason>,
     pub warnings: Vec<String>,
     pub denied: Vec<Denied>,
+    /// What policies have against the Pod itself.
+    pub objections: Vec<Objection>,
+    /// Whether looking for that took all the steps there were.
+    pub is_exhausted: bool,
+    /// What policies on trial would refuse.
+    pub trials: Vec<Trial>,
     /// Whether something was looked up and not found.
     pub absent: bool,
 }
@@ -38,6 +49,17 @@ impl Findings {
         values.is_some_and(|values| values.contains(&None) || values.contains(&problem.value))
     }
 
+    /// Notes what a policy on trial would refuse and, if its mode says so, warns of it in the words of that refusal.
+    pub(crate) fn try_out(&mut self, trial: Trial, refusal: Option<&Problem>) {
+        if self.trials.len() >= MOST_TRIALS {
+            return;
+        }
+        if let (PolicyMode::Warn, Some(refusal)) = (trial.mode, refusal) {
+            self.warnings.push(format!("admitted only since a policy is in mode Warn: {refusal}"));
+        }
+        self.trials.push(trial);
+    }
+
     pub(crate) fn is_clean(&self) -> bool {
         self.problems.is_empty()
     }
@@ -50,6 +72,7 @@ impl Findings {
             reason: self.reason.unwrap_or(RefusalReason::Invalid),
             warnings: self.warnings,
             denied: self.denied,
+            is_exhausted: self.is_exhausted,
             absent: self.absent,
         }
     }

@@ -40,7 +40,7 @@ pub(crate) fn set(parent: &mut Value, field: &str, value: Value) {
 /// Removes `field` and keeps the order of the others.
 pub(crate) fn unset(parent: &mut Value, field: &str) {
     if let Value::Object(fields) = parent {
-        fields.shift_remove(field);
+        fields.remove(field);
     }
 }
 

@@ -188,7 +188,7 @@ fn restore_variables(variables: &mut [Value], environment: &EnvironmentConfigura
         if let Some(entry) = entries.get(text(reference, "key")).filter(|_| is_ours) {
             seen.insert(entry.key.as_str());
             let optional = reference.get("optional").and_then(Value::as_bool).unwrap_or(entry.optional);
-            set(variable, "valueFrom", secret_key_ref(entry, optional));
+            put_back(variable, entry, optional);
         }
     }
     let mut lost: BTreeMap<&str, Vec<&EntryConfiguration>> = BTreeMap::new();
@@ -199,7 +199,7 @@ fn restore_variables(variables: &mut [Value], environment: &EnvironmentConfigura
         // A webhook with old API types drops the reference and leaves the name. Where the name stands for two entries,
         // nobody knows which it was: the variable stays without a source, and the API server refuses it.
         if let Some([entry]) = lost.get(text(variable, "name")).map(Vec::as_slice) {
-            set(variable, "valueFrom", secret_key_ref(entry, entry.optional));
+            put_back(variable, entry, entry.optional);
         }
     }
 }
@@ -210,8 +210,13 @@ fn is_stripped(variable: &Value) -> bool {
     source.is_some_and(|source| source.as_object().is_some_and(serde_json::Map::is_empty))
 }
 
-fn secret_key_ref(entry: &EntryConfiguration, optional: bool) -> Value {
-    json!({"secretKeyRef": {"name": entry.secret, "key": entry.secret_key, "optional": optional}})
+/// Gives a variable the source that it had; what else is said of where its value comes from has stayed, and stays.
+fn put_back(variable: &mut Value, entry: &EntryConfiguration, optional: bool) {
+    if let Some(source) = variable.get_mut("valueFrom") {
+        unset(source, "fileKeyRef");
+        let reference = json!({"name": entry.secret, "key": entry.secret_key, "optional": optional});
+        set(source, "secretKeyRef", reference);
+    }
 }
 
 #[cfg(test)]
@@ -254,6 +259,14 @@ mod tests {
         assert_eq!(one[0]["valueFrom"]["secretKeyRef"]["name"], "db");
         assert_eq!(restored(stripped(), &[("k", "X", "db"), ("l", "X", "other")]), stripped());
         assert_eq!(restored(stripped(), &[("k", "Y", "db")]), stripped());
+    }
+
+    #[test]
+    fn what_else_is_said_of_a_variables_source_stays() {
+        let reference = json!({"volumeName": "alcove-env", "key": "k", "optional": true});
+        let variables = json!([{"name": "X", "valueFrom": {"fileKeyRef": reference, "fromTheFuture": 1}}]);
+        let expected = json!({"secretKeyRef": {"name": "db", "key": "password", "optional": true}, "fromTheFuture": 1});
+        assert_eq!(restored(variables, &[("k", "X", "db")])[0]["valueFrom"], expected);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 use super::*;
 use serde_json::json;
-use std::collections::BTreeSet;
 
 /// A Pod that names `bound` in every place where a Pod can name a Secret.
 fn everywhere() -> Pod {
@@ -39,7 +38,8 @@ fn checked_by(annotations: &[(&str, &str)], secrets: &[&str], pulls: &[&str]) ->
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
     let mut catalog = Catalog::default();
     let annotations = annotations.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let account = ServiceAccount { annotations, secrets: names(secrets), image_pull_secrets: names(pulls) };
+    let account =
+        ServiceAccount { annotations, secrets: names(secrets), image_pull_secrets: names(pulls), labels: None };
     catalog.apply_service_account("app", "web", account);
     check(&catalog, &everywhere(), |mention| mention.secret == "bound")
 }

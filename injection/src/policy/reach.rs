@@ -4,6 +4,7 @@ use super::Policy;
 use crate::catalog::{Catalog, Entry, Holds, Namespace};
 use crate::effort::{Effort, Exhausted};
 use alcove_contract::Problems;
+use alcove_resources::policy::PolicyMode;
 use alcove_resources::{Kind, Object};
 
 /// The most steps that counting the ServiceAccounts of one policy takes, about a twentieth of a second.
@@ -12,8 +13,10 @@ const MOST_STEPS: usize = 5_000_000;
 /// How far a policy reaches now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
-    /// What cannot be read of it; whom it concerns is refused meanwhile.
+    /// What cannot be read of it; whom it concerns is refused meanwhile, if it is enforced.
     pub problems: Problems,
+    /// Whether it is enforced.
+    pub mode: PolicyMode,
     /// How many ServiceAccounts it selects, where that can be told and is not too much to count.
     pub service_accounts: Option<usize>,
 }
@@ -24,32 +27,35 @@ impl Reach {
     #[must_use]
     pub fn of(policy: &Object, catalog: &Catalog) -> Option<Self> {
         let name = policy.object_name();
-        let entry = match policy {
-            Object::SecretPolicy(policy) => Entry::of_policy(name, policy),
-            Object::ClusterSecretPolicy(policy) => Entry::of_cluster_policy(name, policy),
+        let (entry, mode) = match policy {
+            Object::SecretPolicy(policy) => (Entry::of_policy(name, policy), policy.spec.mode),
+            Object::ClusterSecretPolicy(policy) => (Entry::of_cluster_policy(name, policy), policy.spec.mode),
             _ => return None,
         };
+        let mode = mode.unwrap_or_default();
         let kept = catalog.policy(&entry.object.namespace, &entry.object.name);
         Some(match kept.unwrap_or(&entry).content.as_ref().and(entry.content.as_ref()) {
             Ok(policy) => {
-                let service_accounts = count(&entry, policy, catalog).ok();
-                Self { problems: policy.problems.clone(), service_accounts }
+                let service_accounts = count(&entry, policy, catalog).ok().flatten();
+                Self { problems: policy.problems.clone(), mode, service_accounts }
             }
-            Err(problems) => Self { problems: problems.clone(), service_accounts: None },
+            Err(problems) => Self { problems: problems.clone(), mode, service_accounts: None },
         })
     }
 }
 
-fn count(entry: &Entry<Policy>, policy: &Policy, catalog: &Catalog) -> Result<usize, Exhausted> {
+/// Nothing where the labels of an account on which it depends are not known.
+fn count(entry: &Entry<Policy>, policy: &Policy, catalog: &Catalog) -> Result<Option<usize>, Exhausted> {
     let mut effort = Effort::of(MOST_STEPS);
     if entry.object.kind == Kind::SecretPolicy {
         return count_in(catalog.namespace(&entry.object.namespace), policy, catalog, &mut effort);
     }
-    let mut count = 0_usize;
+    let mut count = Some(0_usize);
     for namespace in catalog.namespaces() {
         effort.spend(1)?;
         if entry.selection.holds_in(namespace) == Holds::Yes {
-            count = count.saturating_add(count_in(namespace, policy, catalog, &mut effort)?);
+            let here = count_in(namespace, policy, catalog, &mut effort)?;
+            count = count.zip(here).map(|(count, here)| count.saturating_add(here));
         }
     }
     Ok(count)
@@ -60,15 +66,17 @@ fn count_in(
     policy: &Policy,
     catalog: &Catalog,
     effort: &mut Effort,
-) -> Result<usize, Exhausted> {
+) -> Result<Option<usize>, Exhausted> {
     let mut count = 0_usize;
-    for account in catalog.service_account_names(namespace.name) {
+    for account in catalog.accounts(namespace.name) {
         effort.spend(1)?;
-        if policy.concerns(account, effort)? {
-            count = count.saturating_add(1);
+        match policy.concerns(account, effort)? {
+            Holds::Yes => count = count.saturating_add(1),
+            Holds::No => {}
+            Holds::Unknown => return Ok(None),
         }
     }
-    Ok(count)
+    Ok(Some(count))
 }
 
 #[cfg(test)]
@@ -84,7 +92,9 @@ mod tests {
         for (namespace, team) in [("app", "a"), ("shop", "b")] {
             catalog.apply_namespace(namespace, BTreeMap::from([("team".to_owned(), team.to_owned())]));
             for account in ["default", "web", "web-2"] {
-                catalog.apply_service_account(namespace, account, ServiceAccount::default());
+                let labels = BTreeMap::from([("tier".to_owned(), account.replace("web-2", "web"))]);
+                let known = ServiceAccount { labels: Some(labels), ..ServiceAccount::default() };
+                catalog.apply_service_account(namespace, account, known);
             }
         }
         catalog
@@ -105,6 +115,22 @@ mod tests {
         assert_eq!(accounts("ClusterSecretPolicy", json!({"serviceAccounts": ["web"]})), Some(2));
         let selecting = json!({"serviceAccounts": ["*"], "namespaceSelector": {"matchLabels": {"team": "b"}}});
         assert_eq!(accounts("ClusterSecretPolicy", selecting), Some(3));
+        let by_labels = json!({"serviceAccountSelector": {"matchLabels": {"tier": "web"}}});
+        assert_eq!(accounts("SecretPolicy", by_labels.clone()), Some(2));
+        assert_eq!(accounts("ClusterSecretPolicy", by_labels), Some(4));
+    }
+
+    #[test]
+    fn accounts_whose_labels_are_not_kept_cannot_be_counted_by_them() {
+        let mut catalog = catalog();
+        catalog.apply_service_account("shop", "crowded", ServiceAccount::default());
+        let spec = json!({"serviceAccountSelector": {"matchLabels": {"tier": "web"}}});
+        let reach = |kind: &str| {
+            let metadata = json!({"name": "p", "namespace": "app"});
+            let object = json!({"apiVersion": "alcove.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec});
+            Reach::of(&Object::from_value(&object).unwrap().unwrap(), &catalog).unwrap().service_accounts
+        };
+        assert_eq!((reach("SecretPolicy"), reach("ClusterSecretPolicy")), (Some(2), None));
     }
 
     #[test]

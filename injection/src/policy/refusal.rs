@@ -75,7 +75,7 @@ impl Refused<'_> {
 }
 
 /// What helps when the policies are too much for one review.
-fn simpler(at: &ObjectName) -> String {
+pub(super) fn simpler(at: &ObjectName) -> String {
     let kind = at.kind;
     let scope = if kind.is_namespaced() { format!(" of namespace \"{}\"", at.namespace) } else { String::new() };
     format!("delete those {kind} objects{scope} that nobody needs, and write patterns with fewer wildcards")

@@ -1,21 +1,31 @@
 //! A policy's rules, read once when the policy arrives.
 
 use super::Request;
+use super::accounts::Accounts;
+use super::conditions::Condition;
+use crate::catalog::{Account, Holds};
 use crate::effort::{Effort, Exhausted};
+use crate::footprint::{Footprint, sum};
 use crate::pattern::{KeySpaces, Pattern, idle};
 use alcove_contract::name::StoreName;
 use alcove_contract::provider::KeySpace;
 use alcove_contract::{Problem, Problems};
-use alcove_resources::policy::{Rule as RuleDocument, StoreSelector};
+use alcove_resources::policy::{
+    ClusterSecretPolicySpec, PodConditions, PolicyMode, Rule as RuleDocument, SecretPolicySpec, StoreSelector,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 /// The rules of one policy, of either kind.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
-    accounts: Vec<Pattern>,
+    accounts: Accounts,
     allow: Vec<Rule>,
     deny: Vec<Rule>,
     /// The kinds of stores in which every pattern of a deny matches something.
     deny_spaces: KeySpaces,
+    /// What the Pods may not be.
+    pub(super) pod: PodConditions,
+    mode: PolicyMode,
     /// What could not be read; whom the policy concerns must then be refused.
     pub(super) problems: Problems,
 }
@@ -31,25 +41,79 @@ struct Rule {
     spaces: KeySpaces,
 }
 
+/// What both kinds of policies state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stated<'a> {
+    names: Option<&'a [String]>,
+    selector: Option<&'a LabelSelector>,
+    allow: &'a [RuleDocument],
+    deny: &'a [RuleDocument],
+    pod: PodConditions,
+    mode: PolicyMode,
+}
+
+impl<'a> From<&'a SecretPolicySpec> for Stated<'a> {
+    fn from(spec: &'a SecretPolicySpec) -> Self {
+        let SecretPolicySpec { service_accounts, service_account_selector, allow, deny, pod, mode } = spec;
+        let (names, selector) = (service_accounts.as_deref(), service_account_selector.as_ref());
+        let (pod, mode) = (pod.unwrap_or_default(), mode.unwrap_or_default());
+        Self { names, selector, allow, deny, pod, mode }
+    }
+}
+
+impl<'a> From<&'a ClusterSecretPolicySpec> for Stated<'a> {
+    fn from(spec: &'a ClusterSecretPolicySpec) -> Self {
+        let ClusterSecretPolicySpec {
+            namespace_selector: _,
+            service_accounts,
+            service_account_selector,
+            allow,
+            deny,
+            pod,
+            mode,
+        } = spec;
+        let (names, selector) = (service_accounts.as_deref(), service_account_selector.as_ref());
+        let (pod, mode) = (pod.unwrap_or_default(), mode.unwrap_or_default());
+        Self { names, selector, allow, deny, pod, mode }
+    }
+}
+
 impl Policy {
     /// Reads a policy. Where it does not say whom it concerns, it concerns everybody.
-    pub(crate) fn read(accounts: &[String], allow: &[RuleDocument], deny: &[RuleDocument]) -> Self {
+    pub(crate) fn read(stated: Stated<'_>) -> Self {
         let mut problems = Problems::none();
-        let accounts = problems.collect(patterns(accounts, "serviceAccounts", "*", Pattern::of_names));
-        if allow.is_empty() && deny.is_empty() {
-            let nothing = Problem::new("", "allows and denies nothing");
-            problems.push(nothing.with_remedy("state a rule under allow or deny, or delete the policy"));
+        let accounts = Accounts::read(stated.names, stated.selector, &mut problems);
+        if stated.allow.is_empty()
+            && stated.deny.is_empty()
+            && !Condition::ALL.iter().any(|one| one.is_stated(stated.pod))
+        {
+            let nothing = Problem::new("", "says nothing");
+            problems.push(
+                nothing.with_remedy("state a rule under allow or deny or a condition under pod, or delete the policy"),
+            );
         }
-        let allow = rules(allow, "allow", &mut problems);
-        let deny = rules(deny, "deny", &mut problems);
-        let accounts = accounts.unwrap_or_else(|| vec![Pattern::anything()]);
+        let allow = rules(stated.allow, "allow", &mut problems);
+        let deny = rules(stated.deny, "deny", &mut problems);
         let deny_spaces = deny.iter().map(|rule| rule.spaces).fold(KeySpaces::EVERYWHERE, KeySpaces::and);
-        Self { accounts, allow, deny, deny_spaces, problems: problems.below("spec") }
+        Self {
+            accounts,
+            allow,
+            deny,
+            deny_spaces,
+            pod: stated.pod,
+            mode: stated.mode,
+            problems: problems.below("spec"),
+        }
+    }
+
+    /// Whether it is enforced.
+    pub(crate) const fn mode(&self) -> PolicyMode {
+        self.mode
     }
 
     /// Whether the policy speaks of a ServiceAccount.
-    pub(super) fn concerns(&self, service_account: &str, effort: &mut Effort) -> Result<bool, Exhausted> {
-        matches_any(&self.accounts, service_account, effort)
+    pub(super) fn concerns(&self, account: Account<'_>, effort: &mut Effort) -> Result<Holds, Exhausted> {
+        self.accounts.include(account, effort)
     }
 
     /// The first rule that allows `request`.
@@ -124,6 +188,20 @@ impl Rule {
     }
 }
 
+impl Footprint for Policy {
+    fn heap(&self) -> usize {
+        let Self { accounts, allow, deny, deny_spaces: _, pod: _, mode: _, problems } = self;
+        sum([accounts.heap(), allow.heap(), deny.heap(), problems.heap()])
+    }
+}
+
+impl Footprint for Rule {
+    fn heap(&self) -> usize {
+        let Self { index: _, store, keys, secrets, spaces: _ } = self;
+        sum([store.heap(), keys.heap(), secrets.heap()])
+    }
+}
+
 fn first(rules: &[Rule], request: &Request<'_>, effort: &mut Effort) -> Result<Option<usize>, Exhausted> {
     for rule in rules {
         if rule.matches(request, effort)? {
@@ -133,7 +211,7 @@ fn first(rules: &[Rule], request: &Request<'_>, effort: &mut Effort) -> Result<O
     Ok(None)
 }
 
-fn matches_any(patterns: &[Pattern], text: &str, effort: &mut Effort) -> Result<bool, Exhausted> {
+pub(super) fn matches_any(patterns: &[Pattern], text: &str, effort: &mut Effort) -> Result<bool, Exhausted> {
     for pattern in patterns {
         if pattern.matches(text, effort)? {
             return Ok(true);
@@ -153,7 +231,7 @@ fn rules(documents: &[RuleDocument], list: &str, problems: &mut Problems) -> Vec
 
 /// Reads a list of patterns, of which `any` matches everything. An empty list would match nothing, and so would silence a
 /// deny: it is a problem instead.
-fn patterns(
+pub(super) fn patterns(
     texts: &[String],
     field: &str,
     any: &str,

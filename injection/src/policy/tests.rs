@@ -1,5 +1,8 @@
+mod accounts;
+mod conditions;
 mod effort;
 mod remedy;
+mod trial;
 
 use super::*;
 use crate::places::mentions;
@@ -179,8 +182,8 @@ fn a_policy_that_cannot_be_read_refuses_whom_it_may_concern_and_says_where_it_is
 fn a_policy_that_states_no_rule_is_a_problem_for_whom_it_concerns() {
     let allow = own("a", &["web"], json!([vault(&["**"])]), json!([]));
     let empty = |account: &str| own("b", &[account], json!([]), json!([]));
-    let expected = "undecided: SecretPolicy app/b: spec: allows and denies nothing; state a rule under allow or deny, or delete \
-                    the policy";
+    let expected = "undecided: SecretPolicy app/b: spec: says nothing; state a rule under allow or deny or a condition \
+                    under pod, or delete the policy";
     assert_eq!(words(&judged([allow.clone(), empty("w*")])), expected);
     assert!(words(&judged([allow, empty("other")])).starts_with("granted"));
 }

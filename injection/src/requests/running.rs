@@ -8,6 +8,7 @@ use crate::effort::Effort;
 use crate::mountable;
 use crate::places::{Mention, mentions};
 use crate::pod::Pod;
+use crate::policy::conditions;
 use alcove_contract::configuration::{SecretConfiguration, SidecarConfiguration, StoreConfiguration};
 use alcove_contract::layout;
 use alcove_contract::name::StoreName;
@@ -24,10 +25,13 @@ pub(crate) fn judge(pod: &Pod, configuration: &SidecarConfiguration, context: &C
     }
     let stores = Stores::of(configuration, pod.namespace(), context, findings);
     let mut effort = Effort::of(context.most_steps);
+    conditions::judge_running(pod, context, &mut effort, findings);
+    let mut grants = Vec::new();
     for secret in &configuration.secrets {
         let inquiry = Inquiry { pod, place: places.get(secret.name.as_str()).copied(), name: &secret.name, context };
-        inquiry.ask_all(stores.keys_of(secret, findings), &mut effort, findings);
+        grants.extend(inquiry.ask_all(stores.keys_of(secret, findings), &mut effort, findings));
     }
+    super::trial::try_out(pod, &places, &grants, context, findings);
     mountable::judge(pod, context, findings, |_| true);
 }
 
@@ -60,7 +64,7 @@ impl<'a> Stores<'a> {
         let mut keys = BTreeSet::new();
         for reference in references(secret) {
             let Some((name, (kind, store))) = self.0.get_key_value(&reference.store) else { continue };
-            match store.provider.canonical_key(&reference.key) {
+            match store.canonical_key(&reference.key) {
                 Ok(key) => _ = keys.insert((StoreOf { kind: *kind, name }, key.path)),
                 Err(problem) => findings.refuse(RefusalReason::Malformed, [problem.below(&sidecar())]),
             }

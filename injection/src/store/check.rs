@@ -95,6 +95,31 @@ impl<'a> Address<'a> {
     }
 }
 
+/// Checks that a prefix ends where a name ends: another one would begin the name of something else.
+pub(super) fn prefix(store: &Store<'_>) -> Option<Problem> {
+    let prefix = store.prefix;
+    if prefix.is_empty() {
+        return None;
+    }
+    let wrong =
+        |reason: &str, remedy: &str| Some(Problem::new("prefix", reason).with_value(prefix).with_remedy(remedy));
+    let segments: Vec<&str> = prefix.trim_end_matches('/').split('/').collect();
+    let is_vault = store.provider.vault.is_some();
+    if is_vault && !prefix.ends_with('/') {
+        return wrong(
+            "must end with a slash: it would be the beginning of other names, too",
+            "write it as in kv/team-a/",
+        );
+    }
+    if is_vault && (prefix.ends_with("//") || segments.iter().any(|segment| matches!(*segment, "" | "." | ".."))) {
+        return wrong("has a segment that is no name in Vault", "write it as in kv/team-a/");
+    }
+    if !is_vault && prefix.contains('/') {
+        return wrong("has a slash, and no name of a Secret has one", "write it as in team-a-");
+    }
+    None
+}
+
 /// Checks the address of a server, which may be reached without TLS, and takes its trailing slash away.
 pub(super) fn address_of_server(url: &str, place: &str) -> Result<String, Problem> {
     let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));

@@ -2,7 +2,7 @@
 
 use super::{Allowance, Verdict};
 use crate::audiences;
-use crate::decision::{Context, Decision, Findings, Reason, RefusalReason, decide, reserved};
+use crate::decision::{Context, Decision, Findings, Reason, RefusalReason, decide, extent, reserved};
 use crate::inject::document::{at, items, set, text};
 use crate::inject::{is_own_path, position};
 use crate::mountable;
@@ -16,6 +16,10 @@ use serde_json::Value;
 pub(super) fn validate(pod: &Pod, context: &Context<'_>) -> Verdict {
     let mut findings = Findings::default();
     let mut grants = Vec::new();
+    if let Some(excess) = extent::excess_of_annotations(pod) {
+        findings.refuse(RefusalReason::Invalid, [excess]);
+        return super::verdict(pod, context, findings);
+    }
     let normal = match Pod::new(normalized(pod.document(), context.settings), pod.namespace()) {
         Ok(normal) => normal,
         Err(problem) => {
@@ -47,6 +51,7 @@ pub(super) fn validate(pod: &Pod, context: &Context<'_>) -> Verdict {
             findings.refuse(RefusalReason::Unsupported, premature(pod));
             findings.refuse(RefusalReason::Unsupported, overtaken(pod));
             grants = plan.grants;
+            findings.trials = plan.trials;
         }
     }
     match super::verdict(pod, context, findings) {

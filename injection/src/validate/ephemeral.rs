@@ -7,6 +7,7 @@ use crate::inject::document::{items, text};
 use crate::mountable;
 use crate::places::{self, Mention};
 use crate::pod::{Container, ContainerKind, Pod};
+use crate::policy::conditions;
 use alcove_contract::annotations::{self, Inject, PodAnnotations};
 use alcove_contract::{Problem, layout};
 use std::collections::BTreeSet;
@@ -44,6 +45,7 @@ pub(super) fn check(old: &Pod, new: &Pod, context: &Context<'_>, findings: &mut 
             }),
         );
         findings.warnings.extend(added.iter().filter_map(neighbour));
+        conditions::judge_added(new, &added, context, findings);
     }
     let names: BTreeSet<&str> = added.iter().map(|container| container.name).collect();
     refuse_mentions(new, &names, context, findings);

@@ -45,6 +45,7 @@ fn service_account(document: &Value) -> ServiceAccount {
         annotations: strings(&document["metadata"]["annotations"]),
         secrets: names(&document["secrets"]),
         image_pull_secrets: names(&document["imagePullSecrets"]),
+        labels: Some(strings(&document["metadata"]["labels"])),
     }
 }
 

@@ -5,14 +5,21 @@
 
 use crate::cluster;
 use alcove_injection::effort::MOST_STEPS;
+use alcove_injection::validate::Verdict;
 use alcove_injection::{Catalog, Context, Decision, Pod, decide, validate};
 use serde_json::{Value, json};
 
 const BOUND: &str = "vault:kv/app/db";
 
 fn decided(document: &Value) -> Decision {
+    decided_beside(document, "")
+}
+
+/// What becomes of a Pod where these objects are there, too.
+fn decided_beside(document: &Value, objects: &str) -> Decision {
     let mut catalog = Catalog::default();
     cluster::apply(&mut catalog, include_str!("../cases/base.yaml"));
+    cluster::apply(&mut catalog, objects);
     let settings = cluster::settings(&Value::Null);
     let context = Context { catalog: &catalog, settings: &settings, most_steps: MOST_STEPS };
     let pod = Pod::new(document.clone(), "t").unwrap();
@@ -90,11 +97,11 @@ fn a_long_prefix() -> Value {
 fn many_keys_for_many_containers() -> Value {
     let mounts = json!([{"name": "v", "mountPath": "/v"}]);
     let containers = many(1000, |index| json!({"name": format!("c{index}"), "image": "x", "volumeMounts": mounts}));
-    let sources = many(50, |index| json!({"secret": {"name": format!("db-{index}")}}));
+    let sources = many(15, |index| json!({"secret": {"name": format!("db-{index}")}}));
     let volumes = json!([{"name": "v", "projected": {"sources": sources}}]);
     let mut document = bound(BOUND, &json!({"containers": containers, "volumes": volumes}));
     let annotations = document["metadata"]["annotations"].as_object_mut().unwrap();
-    annotations.extend((0..50).map(|index| (format!("secret.alcove.dev/db-{index}"), json!(keys("denied")))));
+    annotations.extend((0..15).map(|index| (format!("secret.alcove.dev/db-{index}"), json!(keys("denied")))));
     document
 }
 
@@ -119,7 +126,7 @@ fn many_plain_sources_behind_a_bound_one() -> Value {
 fn many_unused_bindings() -> Value {
     let mut document = bound(BOUND, &json!({"containers": [], "imagePullSecrets": [{"name": "unused-"}]}));
     let annotations = document["metadata"]["annotations"].as_object_mut().unwrap();
-    annotations.extend((0..15_000).map(|index| (format!("secret.alcove.dev/unused-{index}"), json!(BOUND))));
+    annotations.extend((0..5_000).map(|index| (format!("secret.alcove.dev/unused-{index}"), json!(BOUND))));
     document
 }
 
@@ -134,14 +141,20 @@ fn mounts_inside_mounts() -> Value {
     bound(BOUND, &json!({"containers": containers, "volumes": [volume("v"), volume("w")]}))
 }
 
-/// Everything that an answer says.
+/// Everything that an answer says, and what is kept for it.
 fn said(decision: &Decision) -> String {
     match decision {
-        Decision::Inject(plan) => format!("{}{}", serde_json::to_string(&plan.patch).unwrap(), plan.warnings.concat()),
+        Decision::Inject(plan) => {
+            let grants: Vec<String> =
+                plan.grants.iter().map(|grant| format!("{}{}", grant.secret, grant.key)).collect();
+            format!("{}{}{}", serde_json::to_string(&plan.patch).unwrap(), plan.warnings.concat(), grants.concat())
+        }
         Decision::Skip(skip) => skip.warnings.concat(),
         Decision::Deny(refusal) => {
             let remedy = refusal.remedy.as_deref().unwrap_or_default();
-            format!("{}{}{remedy}", refusal.problems, refusal.warnings.concat())
+            let denied: Vec<String> =
+                refusal.denied.iter().map(|denied| format!("{}{}", denied.secret, denied.key)).collect();
+            format!("{}{}{remedy}{}", refusal.problems, refusal.warnings.concat(), denied.concat())
         }
     }
 }
@@ -155,7 +168,7 @@ fn the_answer_to_a_pod_is_never_much_larger_than_the_pod() {
         (many_keys_for_many_containers(), "and 990 more of Pod"),
         (many_typos(), "\"kk0\" is not a key of the Secret \"db\"; did you mean \"k0\"?"),
         (many_plain_sources_behind_a_bound_one(), "comes after a bound Secret"),
-        (many_unused_bindings(), "14991 more Secrets that its annotations bind"),
+        (many_unused_bindings(), "4991 more Secrets that its annotations bind"),
         (mounts_inside_mounts(), "mountPoints"),
     ];
     for (document, expected) in shapes {
@@ -164,6 +177,92 @@ fn the_answer_to_a_pod_is_never_much_larger_than_the_pod() {
         assert!(answer.contains(expected), "{expected}: {beginning}");
         assert!(answer.len() <= 2 * size, "{expected}: a Pod of {size} bytes is answered with {}", answer.len());
     }
+}
+
+/// A Pod of some kilobytes that names many large bindings of its namespace.
+fn naming(bindings: usize) -> Value {
+    let sources = many(bindings, |index| json!({"secret": {"name": format!("b-{index}")}}));
+    json!({
+        "metadata": {"name": "web", "annotations": {"alcove.dev/inject": "true"}},
+        "spec": {
+            "serviceAccountName": "web",
+            "containers": [{"name": "app", "image": "x"}],
+            "volumes": [{"name": "v", "projected": {"sources": sources}}],
+        },
+    })
+}
+
+/// Bindings with as many keys as they may have, under this path.
+fn large_bindings(count: usize, path: &str) -> String {
+    let binding = |index: usize| {
+        let data: Vec<String> = (0..KEYS).map(|key| format!("  b{index}-k{key}: vault:kv/{path}/{key}#v\n")).collect();
+        let head = "apiVersion: alcove.dev/v1alpha1\nkind: SecretBinding\n";
+        format!("---\n{head}metadata: {{name: b-{index}, namespace: t}}\nspec:\n data:\n{}", data.concat())
+    };
+    (0..count).map(binding).collect()
+}
+
+#[test]
+fn a_small_pod_gets_no_more_references_than_a_large_one_has() {
+    for path in ["app", "denied"] {
+        let most = 4096 / KEYS;
+        let objects = large_bindings(most + 1, path);
+        let Decision::Deny(refusal) = decided_beside(&naming(most + 1), &objects) else { panic!("it is admitted") };
+        let expected = "Pod \"web\" is refused:\nspec: names Secrets with 4352 references together, and Alcove serves no Pod with \
+                        more than 4096; split the Pod, or bind fewer keys; dataFrom takes all of a key at once";
+        assert_eq!(refusal.to_string(), expected);
+        assert!(refusal.denied.is_empty(), "nobody asks policy about them");
+        let answer = said(&decided_beside(&naming(most), &objects));
+        assert!(!answer.contains("and Alcove serves no Pod"), "{}", answer.chars().take(300).collect::<String>());
+        assert!(answer.len() < 1024 * 1024, "{} bytes are said of {path}", answer.len());
+    }
+}
+
+#[test]
+fn few_references_of_many_bytes_are_too_many_too() {
+    let objects = large_bindings(3, &"p".repeat(1500));
+    let Decision::Deny(refusal) = decided_beside(&naming(3), &objects) else { panic!("it is admitted") };
+    let length: usize = 3 * (0..KEYS).map(|key| format!("vaultkv/{}/{key}v", "p".repeat(1500)).len()).sum::<usize>();
+    let expected = format!(
+        "Pod \"web\" is refused:\nspec: names Secrets whose references have {length} bytes together, and Alcove serves no Pod with more \
+         than 1048576; split the Pod, or bind fewer keys; dataFrom takes all of a key at once"
+    );
+    assert_eq!(refusal.to_string(), expected);
+}
+
+#[test]
+fn references_count_as_steps_so_that_many_are_judged_beside_the_threads_that_serve() {
+    let mut catalog = Catalog::default();
+    cluster::apply(&mut catalog, include_str!("../cases/base.yaml"));
+    cluster::apply(&mut catalog, &large_bindings(8, "app"));
+    let settings = cluster::settings(&Value::Null);
+    let of = |bindings, most_steps| {
+        decide(
+            &Pod::new(naming(bindings), "t").unwrap(),
+            &Context { catalog: &catalog, settings: &settings, most_steps },
+        )
+    };
+    let is_exhausted = |decision: Decision| matches!(decision, Decision::Deny(refusal) if refusal.is_exhausted());
+    assert!(is_exhausted(of(8, 500_000)));
+    assert!(!is_exhausted(of(1, 500_000)));
+    assert!(matches!(of(8, MOST_STEPS), Decision::Inject(_)));
+}
+
+#[test]
+fn annotations_that_kubernetes_will_refuse_are_not_read() {
+    let document = bound(&format!("vault:kv/app/{}", "x".repeat(256 * 1024)), &json!({"containers": []}));
+    let expected = "Pod \"web\" is refused:\nmetadata.annotations: have 262177 bytes, and Kubernetes allows 262144; move bindings \
+                    into SecretBindings, and set alcove.dev/inject: \"true\"";
+    let Decision::Deny(refusal) = decided(&document) else { panic!("it is admitted") };
+    assert_eq!(refusal.to_string(), expected);
+    let mut catalog = Catalog::default();
+    cluster::apply(&mut catalog, include_str!("../cases/base.yaml"));
+    let settings = cluster::settings(&Value::Null);
+    let context = Context { catalog: &catalog, settings: &settings, most_steps: MOST_STEPS };
+    let Verdict::Deny(refusal) = validate(None, &Pod::new(document, "t").unwrap(), &context) else {
+        panic!("it is allowed")
+    };
+    assert_eq!(refusal.to_string(), expected);
 }
 
 #[test]

@@ -106,10 +106,54 @@ fn a_deny_that_matches_now_is_held_against_its_policy() {
     };
     assert_eq!(told(&running, &deny("kv/other/**")), None);
     let finding = inspect(&pod(&running), &context(&deny("kv/app/**"), &settings())).unwrap();
-    let against: Vec<String> = finding.denied_by_rule().map(|(by, denied)| format!("{by}: {}", denied.key)).collect();
-    assert_eq!(against, ["spec.deny[0] of ClusterSecretPolicy nobody: kv/app/db"]);
+    let objections = finding.objections().into_iter();
+    let against: Vec<String> =
+        objections.map(|one| format!("{} {}: {}", one.policy, one.secret.unwrap(), one.reason)).collect();
+    let expected =
+        "ClusterSecretPolicy nobody db-creds: spec.deny[0] denies key \"kv/app/db\" of ClusterExternalStore \"vault\"";
+    assert_eq!(against, [expected]);
     let unmatched = inspect(&pod(&running), &context(&without_policy(), &settings())).unwrap();
-    assert_eq!(unmatched.denied_by_rule().count(), 0, "there is no policy to hold it against");
+    assert_eq!(unmatched.objections(), [], "there is no policy to hold it against");
+}
+
+#[test]
+fn a_condition_that_holds_now_is_held_against_its_policy_and_not_for_a_debug_container() {
+    let mut document = asking(&bound());
+    document["spec"]["hostPID"] = true.into();
+    let running = injected(&document, &catalog(""));
+    let debugged = with(&running, &["spec", "ephemeralContainers"], json!([{"name": "debug"}]));
+    let stating = |conditions: Value| {
+        catalog(&ours("SecretPolicy", "strict", &json!({"serviceAccounts": ["*"], "pod": conditions})))
+    };
+    let finding = inspect(&pod(&running), &context(&stating(json!({"denyHostPID": true})), &settings())).unwrap();
+    assert!(finding.to_string().contains("\nspec.hostPID: must not be true for Pod \"web-1\""), "{finding}");
+    let objections = finding.objections();
+    let against: Vec<_> = objections.iter().map(|one| (one.secret.as_ref(), one.reason.as_str())).collect();
+    assert_eq!(against, [(None, "spec.pod.denyHostPID forbids spec.hostPID")]);
+    assert_eq!(told(&debugged, &stating(json!({"allowEphemeral": false}))), None, "the next Pod comes without it");
+    assert_eq!(told(&running, &stating(json!({"denyPrivileged": true}))), None);
+}
+
+#[test]
+fn what_a_policy_on_trial_would_refuse_is_held_against_it_and_is_no_loss() {
+    let running = injected(&asking(&bound()), &catalog(""));
+    let spec = json!({"serviceAccounts": ["*"], "deny": rule("kv/app/**"), "mode": "Audit"});
+    let trial = ours("ClusterSecretPolicy", "later", &spec);
+    let told = told(&running, &catalog(&trial)).unwrap();
+    let expected = "would-be-refused keeps the secrets that it has, and policies on trial would refuse the next Pod like it:\n\
+                    ClusterSecretPolicy later: spec.deny[0] denies key \"kv/app/db\" of ClusterExternalStore \"vault\"";
+    assert_eq!(told, expected);
+    let finding = inspect(&pod(&running), &context(&catalog(&trial), &settings())).unwrap();
+    assert_eq!(finding.objections().len(), 1);
+    let other = ours("SecretPolicy", "now", &json!({"serviceAccounts": ["*"], "pod": {"denyPrivileged": true}}));
+    let both = catalog(&format!("{trial}\n---\n{other}"));
+    assert_eq!(inspect(&pod(&running), &context(&both, &settings())).unwrap().as_str(), "would-be-refused");
+    let mut document = asking(&bound());
+    document["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
+    let running = injected(&document, &catalog(""));
+    let lost = inspect(&pod(&running), &context(&both, &settings())).unwrap();
+    let against: Vec<String> = lost.objections().iter().map(|one| one.policy.name.clone()).collect();
+    assert_eq!((lost.as_str(), against), ("no-longer-granted", vec!["now".to_owned(), "later".to_owned()]));
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn resolve(configuration: &SidecarConfiguration, reference: &Reference) -> Resul
     let store = configuration.stores.iter().position(|store| store.name == reference.store);
     let found = store.and_then(|index| Some((index, configuration.stores.get(index)?)));
     let (store, known) = found.ok_or_else(|| about(Problem::new("", "names a store that is not configured")))?;
-    let key = known.provider.canonical_key(&reference.key).map_err(about)?;
+    let key = known.canonical_key(&reference.key).map_err(about)?;
     Ok(Source { store, key })
 }
 
@@ -211,6 +211,7 @@ mod tests {
         };
         SidecarConfiguration {
             stores: vec![StoreConfiguration {
+                prefix: String::new(),
                 name: "team".parse().unwrap(),
                 provider: ProviderConfiguration::Kubernetes(kubernetes),
             }],

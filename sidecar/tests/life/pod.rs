@@ -198,6 +198,7 @@ impl Drop for Sidecar {
 
 fn store(vault: &Vault, token_file: String) -> StoreConfiguration {
     StoreConfiguration {
+        prefix: String::new(),
         name: "vault".parse().unwrap(),
         provider: ProviderConfiguration::Vault(VaultConfiguration {
             server: vault.address(),

@@ -10,7 +10,7 @@ use crate::error::{ErrorClass, StoreError};
 use crate::secret::SecretBytes;
 use alcove_contract::provider::vault::EngineVersion;
 use alcove_contract::reference::Key;
-use reqwest::StatusCode;
+use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -58,11 +58,7 @@ impl Place {
 
     /// Reads `key` here.
     pub(super) async fn read(&self, api: &Api, key: &Key, ticket: &Ticket) -> Result<Outcome, StoreError> {
-        let mut url = api.url(&self.api_path());
-        if let Some(version) = key.options.get("version") {
-            url.query_pairs_mut().append_pair("version", version);
-        }
-        let reply = api.get(url, ticket.token()).await?;
+        let reply = api.get(self.url(api, key), ticket.token()).await?;
         match reply.status {
             status if status.is_success() => self.values(api, key, &reply, ticket),
             StatusCode::NOT_FOUND => missing(api, key, &reply),
@@ -72,6 +68,15 @@ impl Place {
                 Err(StoreError::misconfigured(text))
             }
         }
+    }
+
+    /// Where Vault is asked for `key`.
+    pub(super) fn url(&self, api: &Api, key: &Key) -> Url {
+        let mut url = api.url(&self.api_path());
+        if let Some(version) = key.options.get("version") {
+            url.query_pairs_mut().append_pair("version", version);
+        }
+        url
     }
 
     /// The failure of a store that declares another version than the engine has.

@@ -1,5 +1,6 @@
 //! Answers that a real Vault cannot be brought to give. What it can is shown against it, in `tests/vault.rs`.
 
+mod canonical;
 mod engines;
 mod environment;
 mod hostile;
@@ -108,7 +109,8 @@ fn stores_with_an_equal_login_share_it_and_others_do_not() {
             client_certificate: None,
             login: VaultLogin::Kubernetes { mount: "kubernetes".into(), role: role.into(), token_file: path(&token) },
         });
-        let opened = logins.open(&StoreConfiguration { name: "vault".parse().unwrap(), provider });
+        let opened =
+            logins.open(&StoreConfiguration { prefix: String::new(), name: "vault".parse().unwrap(), provider });
         assert!(opened.is_ok());
         logins.vault.0.len()
     };

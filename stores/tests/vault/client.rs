@@ -11,7 +11,8 @@ use tempfile::NamedTempFile;
 
 pub(crate) fn open(configuration: VaultConfiguration) -> Arc<dyn Store> {
     let provider = ProviderConfiguration::Vault(configuration);
-    alcove_stores::open(&StoreConfiguration { name: "vault".parse().unwrap(), provider }).unwrap()
+    alcove_stores::open(&StoreConfiguration { prefix: String::new(), name: "vault".parse().unwrap(), provider })
+        .unwrap()
 }
 
 pub(crate) fn with_token(token_file: &NamedTempFile) -> VaultLogin {

@@ -19,6 +19,8 @@ use super::usage;
 const CONTAINERS: usize = 2;
 /// Policies and bindings of other namespaces beside it.
 const OBJECTS: usize = 10;
+/// How many ServiceAccounts of its namespace have a policy each, at least and at most.
+const ACCOUNTS: [usize; 2] = [10, 1_000];
 
 pub(super) async fn measure(program: &Path, duration: Duration, table: &mut Table) -> Result<()> {
     latency(program, duration, table).await?;
@@ -27,12 +29,12 @@ pub(super) async fn measure(program: &Path, duration: Duration, table: &mut Tabl
             beside(program, duration, (scope, count), table).await?;
         }
     }
-    Ok(())
+    among_accounts(program, duration, table).await
 }
 
 async fn latency(program: &Path, duration: Duration, table: &mut Table) -> Result<()> {
     let stage = Stage::begin("admission: throughput, latency, growth with containers");
-    let (server, metrics) = start(program, Scope::Namespace, OBJECTS).await?;
+    let (server, metrics) = start(program, &fixtures::resources(Scope::Namespace, OBJECTS)).await?;
     let review = fixtures::review(CONTAINERS);
     for connections in [1, 16] {
         let before = Histogram::read(&metrics).await?;
@@ -56,11 +58,31 @@ async fn latency(program: &Path, duration: Duration, table: &mut Table) -> Resul
 async fn beside(program: &Path, duration: Duration, (scope, count): (Scope, usize), table: &mut Table) -> Result<()> {
     let what = format!("{count} {} policies and bindings", scope.adjective());
     let stage = Stage::begin(format!("admission beside {what}"));
-    let (server, _metrics) = start(program, scope, count).await?;
+    let (server, _metrics) = start(program, &fixtures::resources(scope, count)).await?;
     let outcome = load::apply(&server, Question::Review(&fixtures::review(CONTAINERS)), 1, duration).await?;
     let private = usage::private_memory(server.process())?;
     let result = format!("{}; {}", outcome.summary(), usage::mebibytes(private));
     table.row(format!("admission beside {what}"), result, "time constant, memory linear");
+    stage.done();
+    Ok(())
+}
+
+/// Growth with what stands in the Pod's own namespace: each policy there might be one of the Pod's.
+async fn among_accounts(program: &Path, duration: Duration, table: &mut Table) -> Result<()> {
+    let stage = Stage::begin("admission among ServiceAccounts with policies of their own");
+    let review = fixtures::review(CONTAINERS);
+    let mut slowest = Vec::new();
+    for count in ACCOUNTS {
+        let (server, _metrics) = start(program, &fixtures::accounts(count)).await?;
+        let outcome = load::apply(&server, Question::Review(&review), 1, duration).await?;
+        let what = format!("admission, {count} policies × {count} ServiceAccounts of the namespace");
+        table.row(what, outcome.summary(), "");
+        slowest.push(outcome.p99().as_secs_f64());
+    }
+    if let [few, many] = slowest.as_slice() {
+        let [least, most] = ACCOUNTS;
+        table.row(format!("… p99 among {most}, beside that among {least}"), format!("{:.2} ×", many / few), "≤ 2 ×");
+    }
     stage.done();
     Ok(())
 }
@@ -73,14 +95,14 @@ pub(super) async fn under_load(server: &Server, duration: Duration) -> Result<(O
 
 /// Our webhook beside a few objects.
 pub(super) async fn typical(program: &Path) -> Result<Server> {
-    Ok(start(program, Scope::Namespace, OBJECTS).await?.0)
+    Ok(start(program, &fixtures::resources(Scope::Namespace, OBJECTS)).await?.0)
 }
 
-/// A webhook that answers from files, and the address of its metrics.
-async fn start(program: &Path, scope: Scope, objects: usize) -> Result<(Server, String)> {
+/// A webhook that answers from these files, and the address of its metrics.
+async fn start(program: &Path, files: &[String]) -> Result<(Server, String)> {
     let (place, observed) = (Place::prepare()?, server::free_port()?);
     let resources = place.directory().join("resources");
-    for (index, file) in fixtures::resources(scope, objects).iter().enumerate() {
+    for (index, file) in files.iter().enumerate() {
         process::write(&resources.join(format!("{index}.yaml")), file)?;
     }
     let mut command = Command::new(program);

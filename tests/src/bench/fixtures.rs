@@ -99,9 +99,28 @@ impl Scope {
 /// The files of a cluster with `count` policies and as many bindings for other namespaces, and with the store and the
 /// policy that the Pod needs.
 pub(super) fn resources(scope: Scope, count: usize) -> Vec<String> {
+    files(count, |index| others(scope, index))
+}
+
+/// The files of a cluster in which, beside what the Pod needs, `count` ServiceAccounts of its namespace have a policy each.
+pub(super) fn accounts(count: usize) -> Vec<String> {
+    files(count, account)
+}
+
+/// What the Pod needs, and `count` pairs of objects.
+fn files(count: usize, pair: impl Fn(usize) -> String) -> Vec<String> {
     let indexes: Vec<usize> = (0..count).collect();
-    let others = indexes.chunks(PAIRS_PER_FILE).map(|chunk| chunk.iter().map(|index| others(scope, *index)).collect());
-    std::iter::once(NEEDED.to_owned()).chain(others).collect()
+    let pairs = indexes.chunks(PAIRS_PER_FILE).map(|chunk| chunk.iter().map(|index| pair(*index)).collect());
+    std::iter::once(NEEDED.to_owned()).chain(pairs).collect()
+}
+
+/// One ServiceAccount beside the Pod's, and its policy.
+fn account(index: usize) -> String {
+    format!(
+        "---\n{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: web-{index}, namespace: bench}}}}\n\
+         ---\n{{apiVersion: alcove.dev/v1alpha1, kind: SecretPolicy, metadata: {{name: web-{index}, namespace: bench}}, spec: {{\
+         serviceAccounts: [web-{index}], allow: [{{store: {{kind: ClusterExternalStore, name: vault}}, keys: ['kv/{index}/**']}}]}}}}\n"
+    )
 }
 
 /// One policy and one binding that the Pod does not need.

@@ -37,6 +37,11 @@ impl Outcome {
         self.processor / self.count().max(1)
     }
 
+    /// The time within which 99 of a hundred reviews were answered.
+    pub(super) fn p99(&self) -> Duration {
+        self.quantile(990)
+    }
+
     /// Throughput, latencies and cost in one line.
     pub(super) fn summary(&self) -> String {
         let milliseconds = |per_mille| self.quantile(per_mille).as_secs_f64() * 1000.0;

@@ -1,7 +1,11 @@
 //! Families of objects that differ in one place, right ones and wrong ones: every way to put together the parts that make
 //! a difference there.
 
+mod policies;
+
 use serde_json::{Map, Value, json};
+
+use self::policies::policy;
 
 /// The name of each object.
 pub(super) const NAME: &str = "specimen";
@@ -26,10 +30,12 @@ pub(super) fn all() -> Vec<Family> {
     let exact = |name, objects| Family { name, agreement: Agreement::Exact, objects };
     let at_least = |name, objects| Family { name, agreement: Agreement::AtLeast, objects };
     vec![
-        exact("patterns of keys", patterns_of_keys()),
-        exact("patterns of names", patterns_of_names()),
-        exact("names of stores", names_of_stores()),
-        exact("rules", rules()),
+        exact("patterns of keys", policies::patterns_of_keys()),
+        exact("patterns of names", policies::patterns_of_names()),
+        exact("names of stores", policies::names_of_stores()),
+        exact("rules", policies::rules()),
+        exact("accounts", policies::accounts()),
+        exact("conditions", policies::conditions()),
         exact("selectors", selectors()),
         exact("references", references()),
         exact("names of files", names_of_files()),
@@ -49,13 +55,6 @@ fn object(kind: &str, spec: Value) -> Value {
     object
 }
 
-fn policy(kind: &str, change: impl FnOnce(&mut Value)) -> Value {
-    let rule = json!({"store": {"kind": "ExternalStore", "name": "vault"}, "keys": ["kv/app/**"], "secrets": ["*"]});
-    let mut spec = json!({"serviceAccounts": ["*"], "deny": [rule]});
-    change(&mut spec);
-    object(kind, spec)
-}
-
 /// Every text of up to `most` of the parts, of the longest ones only each `stride`-th.
 fn texts(parts: &[&str], most: usize, stride: usize) -> Vec<String> {
     let mut all: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
@@ -66,62 +65,6 @@ fn texts(parts: &[&str], most: usize, stride: usize) -> Vec<String> {
         all.extend(longest.iter().step_by(stride).cloned());
     }
     all
-}
-
-const POLICIES: [&str; 2] = ["SecretPolicy", "ClusterSecretPolicy"];
-
-fn patterns_of_keys() -> Vec<Value> {
-    let parts = ["*", "**", "/", ".", "..", "-", "a", "A", "auth", "sys", " ", "\u{3000}", "é", "\u{7}"];
-    let mut patterns = texts(&parts, 3, 11);
-    let long =
-        ["kv/data/app/**", "/kv/app/**", " kv/app/** ", "kv/*/db", "cubbyhole/**", "identity/x", "sys**", "a.b-c"];
-    patterns.extend(long.map(str::to_owned));
-    patterns.extend([10, 11].map(|wildcards| "*a".repeat(wildcards)));
-    patterns.extend([10, 11].map(|wildcards| format!("kv{}", "/**".repeat(wildcards))));
-    patterns.extend([253, 254].map(|length| "a".repeat(length)));
-    patterns.extend([1021, 1022].map(|length| format!("kv/{}", "é".repeat(length))));
-    let kinds = POLICIES.into_iter().cycle();
-    let set = |pattern| move |spec: &mut Value| spec["deny"][0]["keys"][0] = Value::String(pattern);
-    patterns.into_iter().zip(kinds).map(|(pattern, kind)| policy(kind, set(pattern))).collect()
-}
-
-fn patterns_of_names() -> Vec<Value> {
-    let mut patterns = texts(&["*", "a", "-", ".", "A", "_", " ", "/", "é"], 3, 7);
-    patterns.extend([10, 11].map(|wildcards| "*a".repeat(wildcards)));
-    patterns.extend([253, 254].map(|length| "a".repeat(length)));
-    let places = ["/serviceAccounts/0", "/deny/0/secrets/0"].into_iter().cycle();
-    let set = |pattern, place| move |spec: &mut Value| *spec.pointer_mut(place).unwrap() = Value::String(pattern);
-    patterns.into_iter().zip(places).map(|(pattern, place)| policy("SecretPolicy", set(pattern, place))).collect()
-}
-
-fn names_of_stores() -> Vec<Value> {
-    let mut names = texts(&["a", "-", ".", "A", "*", "9"], 3, 3);
-    names.extend([253, 254].map(|length| "a".repeat(length)));
-    let set = |name| move |spec: &mut Value| spec["deny"][0]["store"]["name"] = Value::String(name);
-    names.into_iter().map(|name| policy("ClusterSecretPolicy", set(name))).collect()
-}
-
-fn rules() -> Vec<Value> {
-    let changes: [fn(&mut Value); 14] = [
-        |_| {},
-        |spec| *spec = json!({}),
-        |spec| spec["serviceAccounts"] = json!([]),
-        |spec| spec["deny"] = json!([]),
-        |spec| drop(spec.as_object_mut().unwrap().remove("deny")),
-        |spec| {
-            let rules = spec.as_object_mut().unwrap().remove("deny").unwrap();
-            spec["allow"] = rules;
-        },
-        |spec| spec["denny"] = spec["deny"].clone(),
-        |spec| spec["deny"][0]["keys"] = json!([]),
-        |spec| spec["deny"][0]["keys"] = json!([7]),
-        |spec| spec["deny"][0]["secrets"] = json!([]),
-        |spec| drop(spec["deny"][0].as_object_mut().unwrap().remove("secrets")),
-        |spec| drop(spec["deny"][0].as_object_mut().unwrap().remove("store")),
-        |spec| spec["deny"][0]["store"]["kind"] = "SecretStore".into(),
-        |spec| spec["deny"][0]["key"] = "kv/a".into(),
-    ];
-    changes.into_iter().flat_map(|change| POLICIES.map(|kind| policy(kind, change))).collect()
 }
 
 fn selectors() -> Vec<Value> {

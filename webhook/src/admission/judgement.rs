@@ -1,8 +1,10 @@
 //! From what is decided to what is answered.
 
 use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use alcove_injection::decision::{Context, Decision, Plan, Refusal, Skip};
+use alcove_injection::policy::Trial;
 use alcove_injection::store::{caution, mistakes};
 use alcove_injection::validate::{Allowance, Verdict};
 use alcove_injection::{Denied, Grant};
@@ -11,6 +13,7 @@ use alcove_resources::Object;
 
 use super::question::{About, Question};
 use super::record::{Outcome as Became, Record};
+use crate::refusals::Refused;
 use crate::review::{Answer, Outcome, Status};
 
 /// What audit logs record of what a Pod may mount when it is injected.
@@ -18,8 +21,13 @@ const GRANTS: &str = "grants";
 /// The same of the Pod as it is stored, which other webhooks may have changed meanwhile. It has a key of its own because
 /// the API server drops a second value of a key.
 const ADMITTED_GRANTS: &str = "admitted-grants";
-/// What audit logs record of what a Pod may not mount.
+/// What audit logs record of what policies on trial would refuse of the Pod as it is stored.
+const WOULD_BE_DENIED: &str = "would-be-denied";
+/// What audit logs record of what a Pod may not mount or, where it is refused for something else, for which reason.
 const DENIED: &str = "denied";
+
+/// How much of what a Pod may not mount is recorded; the rest is counted. Of grants, none is left out.
+const MOST_DENIED: usize = 100;
 
 /// What was decided, and whether a fresh look at the cluster may change it.
 #[derive(Debug)]
@@ -35,6 +43,7 @@ enum Decided {
         reason: &'static str,
         warnings: Vec<String>,
         grants: Vec<Grant>,
+        trials: Vec<Trial>,
     },
     Deny(Refusal),
     /// A store, with what is wrong with it.
@@ -62,10 +71,18 @@ impl Judgement {
     fn of_store(store: &Object, context: &Context<'_>) -> Self {
         let problems = mistakes(store, context.catalog, context.settings);
         let warnings = || caution(store, context.settings).into_iter().collect();
-        let allowed = || Decided::Allow { reason: "valid", warnings: warnings(), grants: Vec::new() };
+        let allowed =
+            || Decided::Allow { reason: "valid", warnings: warnings(), grants: Vec::new(), trials: Vec::new() };
         let refused = || Decided::Refuse(format!("{} is refused:\n{problems}", store.object_name()));
         let decision = if problems.is_empty() { allowed() } else { refused() };
         Self { decision, absent: false }
+    }
+
+    /// What `judge` judges. A panic in there, which no review should cause, is the refusal of this one: its Pod will come
+    /// again and again, and would end one replica after the other.
+    pub(super) fn unless_it_panics(judge: impl FnOnce() -> Self) -> Self {
+        // What is judged is not looked at again, and what it is judged by never changes.
+        catch_unwind(AssertUnwindSafe(judge)).unwrap_or_else(|_panic| Self::broken(&"it panicked"))
     }
 
     /// There is none, through a fault of ours.
@@ -106,25 +123,33 @@ impl Judgement {
                 answer.record(GRANTS, &grants);
                 (answer, record(Became::Injected, reason).with_grants(grants))
             }
-            Decided::Allow { reason, warnings, grants } => {
+            Decided::Allow { reason, warnings, grants, trials } => {
                 let grants: Vec<String> = grants.iter().map(granted).collect();
+                let trials: Vec<String> = trials.iter().map(Trial::to_string).collect();
                 let mut answer = Answer { warnings, ..answer(Outcome::Allowed) };
                 answer.record(ADMITTED_GRANTS, &grants);
+                answer.record(WOULD_BE_DENIED, &trials);
                 (answer, record(Became::Allowed, reason).with_grants(grants))
             }
             Decided::Deny(refusal) => {
-                let denied: Vec<String> = refusal.denied.iter().map(refused).collect();
+                let denied = refused_of(&refusal.denied);
+                let of_owner = question.creation().and_then(|pod| Refused::of(pod, &refusal));
                 let outcome = Outcome::Denied { status: status(&refusal), message: refusal.to_string() };
                 let mut answer = Answer { warnings: refusal.warnings, ..answer(outcome) };
-                answer.record(DENIED, &denied);
-                (answer, record(Became::Denied, refusal.reason.as_str()).with_denied(denied))
+                let reason = refusal.reason.as_str();
+                let other = [reason.to_owned()];
+                answer.record(DENIED, if denied.is_empty() { &other } else { &denied });
+                (answer, record(Became::Denied, reason).with_denied(denied).with_refused(of_owner))
             }
             Decided::Refuse(message) => {
-                (answer(Outcome::Denied { status: Status::Invalid, message }), record(Became::Denied, "store"))
+                let mut answer = answer(Outcome::Denied { status: Status::Invalid, message });
+                answer.record(DENIED, &["store".to_owned()]);
+                (answer, record(Became::Denied, "store"))
             }
             Decided::Unavailable(message) => {
-                let outcome = Outcome::Denied { status: Status::Unavailable, message: message.to_owned() };
-                (answer(outcome), record(Became::Denied, "unavailable"))
+                let mut answer = answer(Outcome::Denied { status: Status::Unavailable, message: message.to_owned() });
+                answer.record(DENIED, &["unavailable".to_owned()]);
+                (answer, record(Became::Denied, "unavailable"))
             }
         }
     }
@@ -135,7 +160,8 @@ impl From<Decision> for Judgement {
         match decision {
             Decision::Inject(plan) => Self { absent: plan.absent, decision: Decided::Inject(plan) },
             Decision::Skip(Skip { reason, warnings, absent }) => {
-                Self { decision: Decided::Allow { reason: reason.as_str(), warnings, grants: Vec::new() }, absent }
+                let (reason, grants, trials) = (reason.as_str(), Vec::new(), Vec::new());
+                Self { decision: Decided::Allow { reason, warnings, grants, trials }, absent }
             }
             Decision::Deny(refusal) => Self { absent: refusal.absent, decision: Decided::Deny(refusal) },
         }
@@ -145,8 +171,8 @@ impl From<Decision> for Judgement {
 impl From<Verdict> for Judgement {
     fn from(verdict: Verdict) -> Self {
         match verdict {
-            Verdict::Allow(Allowance { warnings, absent, grants }) => {
-                Self { decision: Decided::Allow { reason: "valid", warnings, grants }, absent }
+            Verdict::Allow(Allowance { warnings, absent, grants, trials }) => {
+                Self { decision: Decided::Allow { reason: "valid", warnings, grants, trials }, absent }
             }
             Verdict::Deny(refusal) => Self { absent: refusal.absent, decision: Decided::Deny(refusal) },
         }
@@ -159,6 +185,13 @@ fn status(refusal: &Refusal) -> Status {
 
 fn granted(Grant { secret, store_kind, store, key, by }: &Grant) -> String {
     format!("{secret}: {store_kind} {store}, {key}, by {by}")
+}
+
+/// What was refused, as far as anybody reads it.
+fn refused_of(denied: &[Denied]) -> Vec<String> {
+    let untold = denied.len().saturating_sub(MOST_DENIED);
+    let more = (untold > 0).then(|| format!("and {untold} more"));
+    denied.iter().take(MOST_DENIED).map(refused).chain(more).collect()
 }
 
 fn refused(Denied { secret, store_kind, store, key, .. }: &Denied) -> String {

@@ -13,6 +13,8 @@ pub(super) struct Question {
     pub uid: String,
     pub namespace: String,
     pub about: About,
+    /// Whether nothing is to be stored, whatever the answer is.
+    dry_run: bool,
     /// How many bytes it takes.
     pub size: usize,
 }
@@ -38,7 +40,7 @@ pub(super) enum About {
 impl Question {
     /// Takes a review apart, or answers it at once where nothing is to be judged.
     pub(super) fn of(webhook: Webhook, review: Review) -> Result<Self, Box<(Answer, Record)>> {
-        let Review { uid, operation, target, namespace, object, old_object, size } = review;
+        let Review { uid, operation, target, namespace, object, old_object, dry_run, size } = review;
         let pod = |document| Pod::new(document, &namespace).map_err(|problem| refused(&uid, problem.to_string()));
         let about = match (webhook, target, operation, object, old_object) {
             (Webhook::Mutating, Target::Pod, Operation::Create, Some(new), _) => About::Injection(pod(new)?),
@@ -56,7 +58,15 @@ impl Question {
             // Only the creation of a Pod is mutated, and nothing but Pods and stores is judged.
             _ => return Err(unconcerned(&uid, &namespace)),
         };
-        Ok(Self { uid, namespace, about, size })
+        Ok(Self { uid, namespace, about, dry_run, size })
+    }
+
+    /// The Pod that is to be made, unless it is only tried.
+    pub(super) fn creation(&self) -> Option<&Pod> {
+        match &self.about {
+            About::Injection(pod) | About::Creation(pod) if !self.dry_run => Some(pod),
+            _ => None,
+        }
     }
 }
 

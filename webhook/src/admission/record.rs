@@ -3,6 +3,7 @@
 use super::question::{About, Question};
 use crate::args::Webhook;
 use crate::metrics::Metrics;
+use crate::refusals::Refused;
 
 /// One answer, for the log and the metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +16,7 @@ pub struct Record {
     reason: &'static str,
     grants: Vec<String>,
     denied: Vec<String>,
+    refused: Option<Refused>,
 }
 
 /// What became of a review.
@@ -58,6 +60,15 @@ impl Record {
         Self { denied, ..self }
     }
 
+    pub(super) fn with_refused(self, refused: Option<Refused>) -> Self {
+        Self { refused, ..self }
+    }
+
+    /// The Pod that was refused, where what made it is to be told.
+    pub(super) fn refused(&self) -> Option<&Refused> {
+        self.refused.as_ref()
+    }
+
     /// A review that nothing was to be judged in.
     pub(super) fn unconcerned(namespace: &str) -> Self {
         Self { namespace: namespace.to_owned(), reason: "unconcerned", ..Self::default() }
@@ -72,7 +83,7 @@ impl Record {
     /// Tells the log and the metrics.
     pub fn note(&self, webhook: Webhook, metrics: &Metrics) {
         metrics.admission(webhook.as_str(), self.outcome.as_str(), self.reason);
-        let Self { namespace, pod, store, service_account, outcome, reason, grants, denied } = self;
+        let Self { namespace, pod, store, service_account, outcome, reason, grants, denied, .. } = self;
         tracing::info!(
             webhook = webhook.as_str(),
             namespace,

@@ -39,7 +39,7 @@ fn creation(annotations: &Value) -> Review {
 }
 
 async fn answer(admission: &Admission, annotations: Value) -> Value {
-    let (answer, _) = admission.review(Webhook::Mutating, creation(&annotations), ()).await;
+    let (answer, _) = admission.review(Webhook::Mutating, creation(&annotations), &Turns::of(1)).await.unwrap();
     json!(answer.into_document())["response"].clone()
 }
 
@@ -87,10 +87,60 @@ async fn what_is_not_there_after_a_live_read_is_not_there_and_that_is_said() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_denial_says_what_or_why_in_the_audit_log() {
+    let denied = |response: &Value| response["auditAnnotations"]["denied"].clone();
+    let server = ApiServer::prompt();
+    apply(&server);
+    let unresolved = answer(&admission(&server), json!({"secret.alcove.dev/db-creds": "nowhere:kv/app/db"})).await;
+    assert_eq!(denied(&unresolved), "unresolved", "{unresolved}");
+    let malformed = answer(&admission(&server), json!({"alcove.dev/injct": "true"})).await;
+    assert_eq!(denied(&malformed), "malformed", "{malformed}");
+    server.remove("/apis/alcove.dev/v1alpha1/namespaces/shop/secretpolicies/web");
+    let policy = answer(&admission(&server), json!({"alcove.dev/inject": "true"})).await;
+    assert_eq!(denied(&policy), "db-creds: ExternalStore vault, kv/app/db", "{policy}");
+    let unavailable = answer(&admission(&ApiServer::silent()), json!({"alcove.dev/inject": "true"})).await;
+    assert_eq!(denied(&unavailable), "unavailable", "{unavailable}");
+    let store = written("CREATE", "ExternalStore", "shop", &vault("mine", "https://mine/path"));
+    let (answer, _) = admission(&server).review(Webhook::Validating, store, &Turns::of(1)).await.unwrap();
+    assert_eq!(denied(&json!(answer.into_document())["response"]), "store");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pod_is_not_left_as_it_is_because_the_api_server_did_not_answer() {
     let response = answer(&admission(&ApiServer::silent()), json!({"alcove.dev/inject": "true"})).await;
     assert_eq!(response["allowed"], false, "{response}");
     assert_eq!(response["status"]["code"], 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_review_that_needs_no_read_is_answered_while_others_wait_for_reads() {
+    let (admission, turns) = (Arc::new(admission(&ApiServer::silent())), Turns::of(1));
+    let review = |annotations: Value| {
+        let (admission, turns) = (Arc::clone(&admission), turns.clone());
+        async move { admission.review(Webhook::Mutating, creation(&annotations), &turns).await }
+    };
+    let waiting: Vec<_> = (0..300).map(|_| tokio::spawn(review(json!({"alcove.dev/inject": "true"})))).collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let (answer, _) = review(json!({})).now_or_never().expect("it waits").unwrap();
+    assert_eq!(json!(answer.into_document())["response"]["allowed"], true);
+    let mut excess = 0;
+    for review in waiting {
+        match review.await.unwrap() {
+            Ok((answer, _)) => assert_eq!(json!(answer.into_document())["response"]["status"]["code"], 503),
+            Err(Excess) => excess += 1,
+        }
+    }
+    assert!((100..300).contains(&excess), "{excess} of those that wait for reads may come again");
+    assert_eq!(turns.left(), 1);
+}
+
+#[test]
+fn a_fault_in_one_review_is_its_refusal_and_nothing_else() {
+    let question = Question::of(Webhook::Mutating, creation(&json!({}))).unwrap_or_else(|_| panic!("nothing is asked"));
+    let (answer, _) = Judgement::unless_it_panics(|| panic!("a fault")).into_answer(&question);
+    let response = json!(answer.into_document())["response"].clone();
+    assert_eq!((&response["allowed"], &response["status"]["code"]), (&json!(false), &json!(503)));
+    assert!(response["status"]["message"].as_str().unwrap().contains("a fault of its own"), "{response}");
 }
 
 #[tokio::test]
@@ -124,7 +174,7 @@ async fn what_a_kubelet_reports_costs_no_read() {
         },
     });
     let review = Review::parse(review.to_string().as_bytes()).unwrap();
-    let (answer, _) = admission(&server).review(Webhook::Validating, review, ()).await;
+    let (answer, _) = admission(&server).review(Webhook::Validating, review, &Turns::of(1)).await.unwrap();
     assert_eq!(json!(answer.into_document())["response"]["allowed"], true);
     assert_eq!(server.lists(), 0);
 }
@@ -143,6 +193,59 @@ async fn a_policy_that_is_gone_grants_nothing_once_somebody_looks() {
     let response = answer(&admission, pod).await;
     assert_eq!(response["allowed"], false, "{response}");
     assert!(response["status"]["message"].as_str().unwrap().contains("no policy"), "{response}");
+}
+
+#[tokio::test]
+async fn an_account_that_comes_with_its_pod_is_granted_what_its_labels_select() {
+    let server = ApiServer::prompt();
+    apply(&server);
+    server.remove("/apis/alcove.dev/v1alpha1/namespaces/shop/secretpolicies/web");
+    let rule = json!({"store": {"kind": "ExternalStore", "name": "vault"}, "keys": ["**"], "secrets": ["*"]});
+    let policy = json!({
+        "apiVersion": "alcove.dev/v1alpha1",
+        "kind": "SecretPolicy",
+        "metadata": {"name": "front", "namespace": "shop", "resourceVersion": "9"},
+        "spec": {"serviceAccountSelector": {"matchLabels": {"tier": "front"}}, "allow": [rule]},
+    });
+    server.put("/apis/alcove.dev/v1alpha1/namespaces/shop/secretpolicies", policy);
+    server.remove("/api/v1/namespaces/shop/serviceaccounts/web");
+    let admission = admission(&server);
+    let pod = json!({"alcove.dev/inject": "true"});
+    let refused = answer(&admission, pod.clone()).await;
+    let message = refused["status"]["message"].as_str().unwrap();
+    assert!(message.contains("the labels of ServiceAccount \"web\" are not known yet"), "{message}");
+    let labelled = |tier: &str, version: &str| json!({"metadata": {"name": "web", "namespace": "shop", "labels": {"tier": tier}, "resourceVersion": version}});
+    server.put("/api/v1/namespaces/shop/serviceaccounts", labelled("front", "10"));
+    let granted = answer(&admission, pod).await;
+    assert_eq!(granted["allowed"], true, "{granted}");
+}
+
+#[tokio::test]
+async fn what_a_policy_on_trial_would_deny_is_a_warning_and_stands_in_the_audit_log_of_the_pod_as_it_is_stored() {
+    let server = ApiServer::prompt();
+    apply(&server);
+    let rule = json!({"store": {"kind": "ExternalStore", "name": "vault"}, "keys": ["kv/app/**"]});
+    let policy = json!({
+        "apiVersion": "alcove.dev/v1alpha1",
+        "kind": "SecretPolicy",
+        "metadata": {"name": "later", "namespace": "shop", "resourceVersion": "9"},
+        "spec": {"serviceAccounts": ["web"], "deny": [rule], "mode": "Warn"},
+    });
+    server.put("/apis/alcove.dev/v1alpha1/namespaces/shop/secretpolicies", policy);
+    let admission = admission(&server);
+    let review = creation(&json!({"secret.alcove.dev/db-creds": "vault:kv/app/db"}));
+    let mut stored = review.clone();
+    let (answer, _) = admission.review(Webhook::Mutating, review, &Turns::of(1)).await.unwrap();
+    let crate::review::Outcome::Patched(patch) = &answer.outcome else { panic!("it is not injected") };
+    json_patch::patch(stored.object.as_mut().unwrap(), patch).unwrap();
+    assert_eq!(answer.warnings.iter().filter(|warning| warning.contains("in mode Warn")).count(), 1);
+    let (answer, _) = admission.review(Webhook::Validating, stored, &Turns::of(1)).await.unwrap();
+    let response = json!(answer.into_document())["response"].clone();
+    let expected = "db-creds: spec.deny[0] denies key \"kv/app/db\" of ExternalStore \"vault\", by SecretPolicy shop/later in mode Warn";
+    assert_eq!(
+        (&response["allowed"], &response["auditAnnotations"]["would-be-denied"]),
+        (&json!(true), &json!(expected))
+    );
 }
 
 #[tokio::test]
@@ -176,16 +279,16 @@ fn a_review_that_nobody_waits_for_keeps_its_turn_until_it_is_judged() {
     let (release, released) = std::sync::mpsc::channel::<()>();
     runtime.block_on(async {
         let before = spawn_blocking(move || released.recv());
-        let turn = Arc::new(());
+        let turns = Turns::of(1);
         let admission = Admission::from_files(View::default(), Settings::new("sidecar", KubernetesVersion::new(1, 37)));
         let large = creation(&json!({"example.com/notes": "x".repeat(LARGEST_AT_ONCE)}));
-        let abandoned = admission.review(Webhook::Mutating, large, Arc::clone(&turn)).now_or_never();
+        let abandoned = admission.review(Webhook::Mutating, large, &turns).now_or_never();
         assert!(abandoned.is_none(), "it was answered although nothing can be judged yet");
-        assert_eq!(Arc::strong_count(&turn), 2, "the turn is given away although the review is still to be judged");
+        assert_eq!(turns.left(), 0, "the turn is given away although the review is still to be judged");
         drop(release);
         before.await.unwrap().unwrap_err();
         spawn_blocking(|| ()).await.unwrap();
-        assert_eq!(Arc::strong_count(&turn), 1, "the turn was kept");
+        assert_eq!(turns.left(), 1, "the turn was kept");
     });
 }
 
@@ -220,6 +323,7 @@ fn vault(audience: &str, server: &str) -> Value {
 #[tokio::test]
 async fn a_store_that_no_pod_could_use_is_refused_when_it_is_written() {
     let server = ApiServer::prompt();
+    server.put("/api/v1/namespaces", json!({"metadata": {"name": "shop", "resourceVersion": "9"}}));
     server.put(
         "/apis/alcove.dev/v1alpha1/clusterexternalstores",
         json!({
@@ -237,7 +341,7 @@ async fn a_store_that_no_pod_could_use_is_refused_when_it_is_written() {
         ("CREATE", vault("mine", "https://mine/path"), "is not the address of a server"),
     ] {
         let review = written(operation, "ExternalStore", "shop", &spec);
-        let (answer, _) = admission.review(Webhook::Validating, review, ()).await;
+        let (answer, _) = admission.review(Webhook::Validating, review, &Turns::of(1)).await.unwrap();
         let response = json!(answer.into_document())["response"].clone();
         assert_eq!(response["allowed"], false, "{expected}: {response}");
         let message = response["status"]["message"].as_str().unwrap();
@@ -248,7 +352,10 @@ async fn a_store_that_no_pod_could_use_is_refused_when_it_is_written() {
         ("ExternalStore", "shop", vault("mine", "https://mine")),
         ("ClusterExternalStore", "", vault("mine", "https://mine")),
     ] {
-        let (answer, _) = admission.review(Webhook::Validating, written("CREATE", kind, namespace, &spec), ()).await;
+        let (answer, _) = admission
+            .review(Webhook::Validating, written("CREATE", kind, namespace, &spec), &Turns::of(1))
+            .await
+            .unwrap();
         assert_eq!(json!(answer.into_document())["response"]["allowed"], true, "{kind} {spec}");
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct ApiServer {
     writes: Mutex<Vec<(Method, String, Value)>>,
     forbidden: Mutex<BTreeSet<&'static str>>,
     lists: AtomicUsize,
+    /// How many are being answered, and how many were at most.
+    under_way: Mutex<(usize, usize)>,
     version: AtomicUsize,
     /// Answers are given as long as there are permits.
     answers: Semaphore,
@@ -46,6 +48,7 @@ impl ApiServer {
             writes: Mutex::default(),
             forbidden: Mutex::default(),
             lists: AtomicUsize::new(0),
+            under_way: Mutex::default(),
             version: AtomicUsize::new(100),
             answers: Semaphore::new(count),
         })
@@ -97,6 +100,11 @@ impl ApiServer {
         self.lists.load(Ordering::SeqCst)
     }
 
+    /// How many requests were being answered at once, at most.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.under_way.lock().unwrap().1
+    }
+
     /// What was written since the last call: method, path and body.
     pub(crate) fn writes(&self) -> Vec<(Method, String, Value)> {
         std::mem::take(&mut self.writes.lock().unwrap())
@@ -106,7 +114,10 @@ impl ApiServer {
         let server = Arc::clone(self);
         let service = tower::service_fn(move |request: Request<Body>| {
             let server = Arc::clone(&server);
-            async move { server.respond(request).await }
+            async move {
+                let _under_way = UnderWay::begin(&server);
+                server.respond(request).await
+            }
         });
         Client::new(service, "default")
     }
@@ -139,7 +150,10 @@ impl ApiServer {
         }
         self.lists.fetch_add(1, Ordering::SeqCst);
         let parent = |object: &str| object.rsplit_once('/').map(|(parent, _)| parent.to_owned());
-        let items = objects.iter().filter(|(object, _)| parent(object).as_deref() == Some(path));
+        let named = query.split('&').find_map(|pair| pair.strip_prefix("fieldSelector=metadata.name%3D"));
+        let is_named =
+            |object: &str| named.is_none_or(|name| object.rsplit_once('/').is_some_and(|(_, own)| own == name));
+        let items = objects.iter().filter(|(object, _)| parent(object).as_deref() == Some(path) && is_named(object));
         let items: Vec<Value> = items.map(|(_, object)| object.clone()).collect();
         // Tokens are opaque to clients; here they are how many have been read.
         let number = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.parse::<usize>().ok());
@@ -170,6 +184,24 @@ impl ApiServer {
         object["metadata"]["resourceVersion"] = json!(next.to_string());
         objects.insert(path, object.clone());
         (StatusCode::OK, object)
+    }
+}
+
+/// A request that is being answered, or that its client has given up.
+struct UnderWay<'a>(&'a ApiServer);
+
+impl<'a> UnderWay<'a> {
+    fn begin(server: &'a ApiServer) -> Self {
+        let mut under_way = server.under_way.lock().unwrap();
+        under_way.0 += 1;
+        under_way.1 = under_way.1.max(under_way.0);
+        Self(server)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.lock().unwrap().0 -= 1;
     }
 }
 

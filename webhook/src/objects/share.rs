@@ -1,70 +1,67 @@
 //! How much memory the objects of one namespace may take, so that whoever may write them takes it from nobody else.
 
-use alcove_injection::catalog::{LimitRange, ServiceAccount};
-use alcove_injection::mountable;
-use serde_json::Value;
+use alcove_injection::footprint::Footprint as _;
+use alcove_resources::policy::PolicyMode;
 
-use super::{Content, Item, Kind};
+use super::{Content, Item, Key, Kind};
 
-/// What the objects of one namespace may weigh together: hundreds of times what they do where they are of use.
+/// How many bytes the objects of one namespace may take together: many times what they do where they are of use.
 const MOST: usize = 16 * 1024 * 1024;
-/// What a value weighs besides its text: what is made of it has a place of its own in memory.
-const VALUE: usize = 96;
+/// What an object takes in the tables that it stands in, beside what is made of it.
+const PLACES: usize = 448;
+/// What a namespace takes more: it has tables of its own, and its name for a label.
+const TABLES: usize = 1024;
 
-/// What is left for the objects of one namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share(usize);
-
-impl Default for Share {
-    fn default() -> Self {
-        Self(MOST)
-    }
+/// What the objects of one namespace have taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    taken: usize,
 }
 
 impl Share {
     /// Takes what an item weighs. Of one that weighs more than what is left, nothing is kept but that it exists: an object
     /// of ours refuses whoever depends on it, an account lets its Pods name no Secret, and a LimitRange is left to the API
-    /// server, which judges by it anyhow.
+    /// server, which judges by it anyhow. The labels of the namespace itself are always kept, since policies that select
+    /// by them protect others; what they weigh is missing for its objects.
     pub fn admit(&mut self, item: Item) -> Item {
-        let Some(left) = self.0.checked_sub(item.weight) else {
-            let content = match item.key.kind {
-                Kind::Ours(kind) => Content::LeftOut(kind),
-                Kind::ServiceAccount => Content::ServiceAccount(mountable::closed()),
-                Kind::LimitRange => Content::LimitRange(LimitRange::default()),
-                Kind::Namespace => item.content,
-            };
-            return Item { key: item.key, content, weight: 0 };
-        };
-        self.0 = left;
+        let taken = self.taken.saturating_add(item.weight);
+        if taken > MOST && item.weight > 0 && item.key.kind != Kind::Namespace {
+            return Item { content: Content::LeftOut(mode_of(&item.content)), weight: 0, ..item };
+        }
+        self.taken = taken;
         item
     }
 
     /// Gives back what an item weighed that is gone.
-    pub(super) fn give_back(&mut self, weight: usize) {
-        self.0 = self.0.saturating_add(weight).min(MOST);
+    pub(super) const fn give_back(&mut self, weight: usize) {
+        self.taken = self.taken.saturating_sub(weight);
     }
 
     /// Whether nothing is taken.
-    pub(super) fn is_whole(self) -> bool {
-        self.0 == MOST
+    pub(super) const fn is_whole(self) -> bool {
+        self.taken == 0
     }
 }
 
-/// About how many bytes of memory a ServiceAccount takes.
-pub(super) fn weight_of_account(account: &ServiceAccount) -> usize {
-    let annotations = account.annotations.iter().map(|(name, value)| name.len().saturating_add(value.len()));
-    let names = account.secrets.iter().chain(&account.image_pull_secrets).map(String::len);
-    annotations.chain(names).map(|length| length.saturating_add(VALUE)).fold(VALUE, usize::saturating_add)
+/// Whether a policy is enforced; every other object is.
+fn mode_of(content: &Content) -> PolicyMode {
+    match content {
+        Content::Ours(kept) => kept.mode(),
+        Content::LeftOut(mode) => *mode,
+        Content::Namespace(_) | Content::ServiceAccount(_) | Content::LimitRange(_) => PolicyMode::Enforce,
+    }
 }
 
-/// About how many bytes of memory it takes to keep what a document says.
-pub(super) fn weight(document: &Value) -> usize {
-    VALUE.saturating_add(match document {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(weight).fold(0, usize::saturating_add),
-        Value::Object(fields) => {
-            fields.iter().map(|(name, value)| name.len().saturating_add(weight(value))).fold(0, usize::saturating_add)
-        }
-    })
+/// About how many bytes of memory an object takes where it is kept; 0 for what administrators write of our kinds.
+pub(super) fn weight(key: &Key, content: &Content) -> usize {
+    let made = match content {
+        Content::Ours(_) if !key.kind.is_namespaced() => return 0,
+        Content::Ours(kept) => kept.heap(),
+        Content::LeftOut(_) => return 0,
+        Content::Namespace(labels) => labels.heap().saturating_add(TABLES),
+        Content::ServiceAccount(account) => account.heap(),
+        Content::LimitRange(range) => range.heap(),
+    };
+    // Its name stands in two tables.
+    made.saturating_add(key.name.len().saturating_mul(2)).saturating_add(PLACES)
 }

@@ -8,8 +8,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use alcove_contract::Problem;
-use alcove_injection::catalog::Catalog;
-use serde_json::Value;
+use alcove_injection::catalog::{Catalog, LimitRange};
+use alcove_injection::mountable;
+use alcove_resources::policy::PolicyMode;
+use serde_json::json;
 
 use super::{Content, Item, Key, Kind, Share};
 
@@ -159,12 +161,11 @@ impl View {
         if version > 0 && before.is_some_and(|before| before.version == version) {
             return false;
         }
-        let share = self.shares.entry(item.key.namespace.clone()).or_default();
+        let share = self.shares.entry(payer(&item.key).to_owned()).or_default();
         share.give_back(before.map_or(0, |before| before.weight));
-        let weight = item.weight;
         let item = share.admit(item);
         // One that was left out is looked at again: what others took may be free then.
-        let version = if item.weight < weight { 0 } else { version };
+        let version = if matches!(item.content, Content::LeftOut(_)) { 0 } else { version };
         let known = Known { version, weight: item.weight };
         self.seen(item.key.kind).objects.entry(part.namespace).or_default().insert(item.key.name.clone(), known);
         self.put(item);
@@ -174,13 +175,8 @@ impl View {
     fn put(&mut self, Item { key, content, weight: _ }: Item) {
         let catalog = Arc::make_mut(&mut self.catalog);
         match content {
-            Content::Ours(object) => catalog.apply(*object),
-            Content::Unreadable { kind, document, problem } => {
-                catalog.apply_unreadable(key.object_name(kind), &document, problem);
-            }
-            Content::LeftOut(kind) => {
-                catalog.apply_unreadable(key.object_name(kind), &Value::Null, left_out(&key.namespace));
-            }
+            Content::Ours(kept) => catalog.keep(kept),
+            Content::LeftOut(mode) => leave_out(catalog, &key, mode),
             Content::Namespace(labels) => catalog.apply_namespace(&key.name, labels),
             Content::ServiceAccount(account) => catalog.apply_service_account(&key.namespace, &key.name, account),
             Content::LimitRange(range) => catalog.apply_limit_range(&key.namespace, &key.name, range),
@@ -189,10 +185,10 @@ impl View {
 
     fn forget(&mut self, key: &Key) {
         let Some(known) = self.seen(key.kind).remove(key) else { return };
-        if let Some(share) = self.shares.get_mut(&key.namespace) {
+        if let Some(share) = self.shares.get_mut(payer(key)) {
             share.give_back(known.weight);
             if share.is_whole() {
-                self.shares.remove(&key.namespace);
+                self.shares.remove(payer(key));
             }
         }
         let catalog = Arc::make_mut(&mut self.catalog);
@@ -235,6 +231,25 @@ impl Seen {
             self.objects.remove(&part.namespace);
         }
         known
+    }
+}
+
+/// The namespace out of whose share an object is kept.
+fn payer(key: &Key) -> &str {
+    if key.kind == Kind::Namespace { &key.name } else { &key.namespace }
+}
+
+/// Notes an object that is left out, so that nobody takes it for absent.
+fn leave_out(catalog: &mut Catalog, key: &Key, mode: PolicyMode) {
+    match key.kind {
+        Kind::Ours(kind) => {
+            let rest = json!({"spec": {"mode": mode}});
+            catalog.apply_unreadable(key.object_name(kind), &rest, left_out(&key.namespace));
+        }
+        Kind::ServiceAccount => catalog.apply_service_account(&key.namespace, &key.name, mountable::closed()),
+        Kind::LimitRange => catalog.apply_limit_range(&key.namespace, &key.name, LimitRange::default()),
+        // Its labels are always kept.
+        Kind::Namespace => {}
     }
 }
 

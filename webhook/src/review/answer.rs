@@ -103,7 +103,15 @@ impl Answer {
     pub fn into_document(self) -> Document {
         let (allowed, patch, status) = match self.outcome {
             Outcome::Allowed => (true, None, None),
-            Outcome::Patched(patch) => (true, (!patch.is_empty()).then(|| STANDARD.encode(patch.to_string())), None),
+            Outcome::Patched(patch) if patch.is_empty() => (true, None, None),
+            // Not through `Display`, which takes several times as long.
+            Outcome::Patched(patch) => match serde_json::to_vec(&patch) {
+                Ok(text) => (true, Some(STANDARD.encode(text)), None),
+                Err(error) => {
+                    let message = format!("the patch of this Pod cannot be written: {error}");
+                    (false, None, Some(Failure::of(Status::Unavailable, message)))
+                }
+            },
             Outcome::Denied { status, message } => (false, None, Some(Failure::of(status, message))),
         };
         Document {

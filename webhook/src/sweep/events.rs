@@ -1,40 +1,24 @@
 //! Events about Pods, each at most once an hour.
-//!
-//! The name of an Event says about which Pod, why and in which hour, so that two replicas that follow each other cannot
-//! make it twice, and none needs the right to read or change Events.
 
 use std::collections::{HashMap, HashSet};
 
 use alcove_injection::sweep::Finding;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Client;
-use kube::api::{Api, PostParams};
 
 use super::found::Found;
-use super::tally::shortened;
-use crate::report;
+use crate::events::{self, News, Regarding, Reporter, Told};
 
-/// Who tells.
-const CONTROLLER: &str = "alcove.dev/webhook";
-/// The longest note of an Event.
-const LONGEST_NOTE: usize = 1_024;
-/// How much of a Pod's name goes into that of its Event, whose other parts need the rest.
-const LONGEST_POD: usize = 190;
 /// How many Events one sweep makes: a deny that is mistaken must not fill etcd with them. The others come with the next.
 const MOST_TOLD: usize = 500;
 /// Of how many findings it is remembered that they were told. Others are told again, which the API server refuses.
 const MOST_REMEMBERED: usize = 10_000;
 /// After how many failures in one sweep that are not a namespace's own nothing more is told in it.
 const MOST_FAILURES: usize = 3;
-const SECONDS_PER_HOUR: i64 = 3_600;
 
 /// What has been told.
 pub(super) struct Events {
-    client: Client,
-    identity: String,
+    reporter: Reporter,
     now: Timestamp,
     hour: i64,
     /// The findings of the last sweep, and the hours in which they were told.
@@ -54,13 +38,14 @@ impl Events {
     pub(super) fn new(client: Client, identity: String) -> Self {
         let (before, this) = (HashMap::new(), HashMap::new());
         let refusing = HashSet::new();
-        Self { client, identity, now: Timestamp::UNIX_EPOCH, hour: 0, before, this, told: 0, failures: 0, refusing }
+        let reporter = Reporter::new(client, identity);
+        Self { reporter, now: Timestamp::UNIX_EPOCH, hour: 0, before, this, told: 0, failures: 0, refusing }
     }
 
     /// Begins a sweep.
     pub(super) fn begin(&mut self, now: Timestamp) {
         self.now = now;
-        self.hour = now.as_second().div_euclid(SECONDS_PER_HOUR);
+        self.hour = events::hour(now);
         // What a sweep that did not come to its end has told is not told again.
         self.before.extend(self.this.drain());
         (self.told, self.failures) = (0, 0);
@@ -74,7 +59,7 @@ impl Events {
 
     /// Whether something was not found in the last sweep.
     pub(super) fn is_news(&self, found: &Found) -> bool {
-        !self.before.contains_key(&subject(found))
+        reason(&found.finding).is_some() && !self.before.contains_key(&subject(found))
     }
 
     /// Tells of a Pod, unless that was done in this hour.
@@ -96,74 +81,50 @@ impl Events {
 
     /// Whether the Event is there now.
     async fn create(&mut self, found: &Found) -> bool {
+        let Some(news) = news(found) else { return false };
         let is_over = self.told >= MOST_TOLD || self.failures >= MOST_FAILURES;
         if is_over || self.refusing.contains(&found.namespace) {
             return false;
         }
         self.told = self.told.saturating_add(1);
-        let events: Api<Event> = Api::namespaced(self.client.clone(), &found.namespace);
-        match events.create(&PostParams::default(), &self.event(found)).await {
-            Ok(_created) => {
+        match self.reporter.tell(&news, self.now).await {
+            Told::Created => {
                 let Found { namespace, pod, finding, .. } = found;
                 tracing::warn!(namespace, pod, finding = finding.as_str(), "a Pod that is there already: {finding}");
-                true
+                return true;
             }
-            // Another replica was faster, or this one before it was started anew.
-            Err(kube::Error::Api(status)) if status.code == 409 => true,
-            Err(error) => {
-                match &error {
-                    kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429 => {
-                        self.refusing.insert(found.namespace.clone());
-                    }
-                    _ => self.failures = self.failures.saturating_add(1),
-                }
-                tracing::warn!(namespace = found.namespace, error = report::chain(&error), "failed to create an Event");
-                false
-            }
+            Told::Known => return true,
+            Told::Refused => _ = self.refusing.insert(found.namespace.clone()),
+            Told::Failed => self.failures = self.failures.saturating_add(1),
         }
+        false
     }
+}
 
-    fn event(&self, found: &Found) -> Event {
-        let Found { namespace, pod, uid, finding, .. } = found;
-        let beginning = shortened_name(pod);
-        let name = format!("{beginning}.{uid}.{}.{}", finding.as_str(), self.hour);
-        Event {
-            metadata: ObjectMeta { name: Some(name), namespace: Some(namespace.clone()), ..ObjectMeta::default() },
-            event_time: Some(MicroTime(self.now)),
-            reporting_controller: Some(CONTROLLER.to_owned()),
-            reporting_instance: Some(shortened(self.identity.clone(), 128)),
-            action: Some("Sweep".to_owned()),
-            reason: Some(reason(finding).to_owned()),
-            note: Some(shortened(finding.to_string(), LONGEST_NOTE)),
-            type_: Some("Warning".to_owned()),
-            regarding: Some(ObjectReference {
-                api_version: Some("v1".to_owned()),
-                kind: Some("Pod".to_owned()),
-                namespace: Some(namespace.clone()),
-                name: Some(pod.clone()),
-                uid: Some(uid.clone()),
-                ..ObjectReference::default()
-            }),
-            ..Event::default()
-        }
-    }
+fn news(found: &Found) -> Option<News> {
+    let reason = reason(&found.finding)?;
+    let Found { namespace, pod, uid, finding, .. } = found;
+    let regarding = Regarding {
+        api_version: "v1".to_owned(),
+        kind: "Pod".to_owned(),
+        namespace: namespace.clone(),
+        name: pod.clone(),
+        uid: uid.clone(),
+    };
+    Some(News { regarding, cause: finding.as_str(), action: "Sweep", reason, note: finding.to_string() })
 }
 
 fn subject(found: &Found) -> Subject {
     (found.uid.clone(), found.finding.as_str())
 }
 
-const fn reason(finding: &Finding) -> &'static str {
+/// What a policy on trial has against a Pod stands in its status, and the Pod's owner is left alone.
+const fn reason(finding: &Finding) -> Option<&'static str> {
     match finding {
-        Finding::NotInjected { .. } => "AlcoveNotInjected",
-        Finding::NoLongerGranted(_) => "AlcoveNoLongerGranted",
+        Finding::NotInjected { .. } => Some("AlcoveNotInjected"),
+        Finding::NoLongerGranted(_) => Some("AlcoveNoLongerGranted"),
+        Finding::WouldBeRefused(_) => None,
     }
-}
-
-/// The beginning of a Pod's name that another part of a name may follow.
-fn shortened_name(pod: &str) -> &str {
-    let beginning = pod.get(..LONGEST_POD).unwrap_or(pod);
-    beginning.trim_end_matches(['.', '-'])
 }
 
 #[cfg(test)]
@@ -179,6 +140,17 @@ mod tests {
             uid: format!("{namespace}-{pod}"),
             finding: Finding::NotInjected { reason: "has no sidecar".to_owned() },
         }
+    }
+
+    #[tokio::test]
+    async fn nobody_is_told_of_what_is_not_enforced() {
+        let server = ApiServer::prompt();
+        let mut events = Events::new(server.client(), "replica".to_owned());
+        let finding = Finding::WouldBeRefused(Vec::new());
+        let found = Found { finding, ..found("shop", "web") };
+        assert!(!events.is_news(&found));
+        events.tell(&found).await;
+        assert_eq!(server.writes().len(), 0);
     }
 
     #[tokio::test]

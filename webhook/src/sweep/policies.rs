@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use alcove_contract::Problems;
 use alcove_injection::Catalog;
-use alcove_injection::policy::Reach;
+use alcove_injection::policy::{Reach, stated_mode};
 use alcove_resources::policy::PolicyStatus;
-use alcove_resources::{Kind as OurKind, ObjectName};
+use alcove_resources::{Kind as OurKind, Object, ObjectName};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams};
@@ -16,10 +15,11 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::SweepError;
-use super::tally::{ByPolicy, shortened};
+use super::tally::ByPolicy;
 use crate::clock;
 use crate::cluster::{PAGE, document, resource};
-use crate::objects::{Content, Item, Kind};
+use crate::objects::{Key, Kind};
+use crate::report::shortened;
 
 /// Who writes the status of policies.
 const FIELD_MANAGER: &str = "alcove-webhook";
@@ -100,17 +100,16 @@ impl Policies<'_> {
 
 /// The status that a policy should have, if it is not what it has.
 fn change(kind: OurKind, document: &Value, catalog: &Catalog, violations: &ByPolicy) -> Option<Change> {
-    let item = Item::delivered(Kind::Ours(kind), document).ok()?;
-    let reach = match &item.content {
-        Content::Ours(policy) => Reach::of(policy, catalog)?,
-        Content::Unreadable { problem, .. } => Reach { problems: problem.clone().into(), service_accounts: None },
-        _ => return None,
+    let Key { namespace, name, .. } = Key::of(Kind::Ours(kind), document).ok()?;
+    let reach = match Object::from_value(document) {
+        Ok(policy) => Reach::of(&policy?, catalog)?,
+        Err(problem) => Reach { problems: problem.into(), mode: stated_mode(document), service_accounts: None },
     };
-    let policy = ObjectName { kind, namespace: item.key.namespace, name: item.key.name };
+    let policy = ObjectName { kind, namespace, name };
     let there = document.get("status").and_then(|status| PolicyStatus::deserialize(status).ok()).unwrap_or_default();
     let violations = violations.get(&policy).cloned().unwrap_or_default();
     let status = PolicyStatus {
-        conditions: vec![ready(&reach.problems, document, &there)],
+        conditions: vec![ready(&reach, document, &there)],
         service_accounts: reach.service_accounts.map(number),
         violating_pods: Some(number(violations.pods)),
         violations: violations.listed,
@@ -119,9 +118,11 @@ fn change(kind: OurKind, document: &Value, catalog: &Catalog, violations: &ByPol
 }
 
 /// Whether the policy can be read, and since when.
-fn ready(problems: &Problems, document: &Value, there: &PolicyStatus) -> Condition {
+fn ready(Reach { problems, mode, .. }: &Reach, document: &Value, there: &PolicyStatus) -> Condition {
     let (status, reason, message) = if problems.is_empty() {
         ("True", "Readable", "all of it can be read".to_owned())
+    } else if mode.is_trial() {
+        ("False", "Unreadable", format!("not all that it would refuse is told until it is mended\n{problems}"))
     } else {
         ("False", "Unreadable", format!("whom it concerns is refused until it is mended\n{problems}"))
     };

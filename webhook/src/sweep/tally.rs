@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use alcove_injection::policy::Objection;
 use alcove_resources::ObjectName;
 use alcove_resources::policy::{PolicyStatus, Violation};
 
 use super::found::Found;
 use crate::metrics::Swept;
+use crate::report::shortened;
 
 /// The longest reason: a key has at most a kilobyte.
 const LONGEST_REASON: usize = 1_500;
+/// What stands for the Secret where the Pod itself is forbidden.
+const EVERY_SECRET: &str = "*";
 
 /// What one sweep has found so far.
 #[derive(Debug, Default)]
@@ -44,17 +48,17 @@ impl Tally {
             let count = self.counts.findings.entry(kind).or_default();
             *count = count.saturating_add(1);
         }
-        let mut denied: BTreeMap<&ObjectName, BTreeMap<&str, String>> = BTreeMap::new();
-        for (rule, denied_key) in found.finding.denied_by_rule() {
-            let secrets = denied.entry(&rule.policy).or_default();
-            secrets.entry(denied_key.secret.as_str()).or_insert_with(|| {
-                let (kind, store) = (denied_key.store_kind, &denied_key.store);
-                let (list, index, key) = (rule.list, rule.index, denied_key.key.escape_debug());
-                shortened(format!("{list}[{index}] denies key \"{key}\" of {kind} \"{store}\""), LONGEST_REASON)
+        let mut of_policies: BTreeMap<ObjectName, Vec<Violation>> = BTreeMap::new();
+        for Objection { policy, secret, reason } in found.finding.objections() {
+            of_policies.entry(policy).or_default().push(Violation {
+                namespace: found.namespace.clone(),
+                pod: found.pod.clone(),
+                secret: secret.map_or_else(|| EVERY_SECRET.to_owned(), |secret| secret.to_string()),
+                reason: shortened(reason, LONGEST_REASON),
             });
         }
-        for (policy, secrets) in denied {
-            self.violations.entry(policy.clone()).or_default().add(found, secrets);
+        for (policy, violations) in of_policies {
+            self.violations.entry(policy).or_default().add(violations);
         }
     }
 
@@ -70,31 +74,12 @@ impl Tally {
 }
 
 impl Violations {
-    fn add(&mut self, found: &Found, secrets: BTreeMap<&str, String>) {
+    /// Those of one Pod.
+    fn add(&mut self, violations: Vec<Violation>) {
         self.pods = self.pods.saturating_add(1);
         let room = PolicyStatus::MOST_VIOLATIONS.saturating_sub(self.listed.len());
-        self.listed.extend(secrets.into_iter().take(room).map(|(secret, reason)| Violation {
-            namespace: found.namespace.clone(),
-            pod: found.pod.clone(),
-            secret: secret.to_owned(),
-            reason,
-        }));
+        self.listed.extend(violations.into_iter().take(room));
     }
-}
-
-/// The text, or its beginning where it has more bytes than `most`.
-pub(super) fn shortened(text: String, most: usize) -> String {
-    const END: &str = " …";
-    if text.len() <= most {
-        return text;
-    }
-    let mut length = most.saturating_sub(END.len());
-    while !text.is_char_boundary(length) {
-        length = length.saturating_sub(1);
-    }
-    let mut text = text;
-    text.truncate(length);
-    text + END
 }
 
 #[cfg(test)]
@@ -105,7 +90,6 @@ mod tests {
     use alcove_injection::{Denied, policy::RuleList, policy::RuleName};
     use alcove_resources::Kind;
     use alcove_resources::policy::StoreKind;
-    use proptest::prelude::*;
 
     use super::*;
 
@@ -122,7 +106,11 @@ mod tests {
             key: format!("kv/{index}"),
             judgement,
         });
-        let finding = Finding::NoLongerGranted(Loss { problems: Problems::none(), denied: denied.collect() });
+        let finding = Finding::NoLongerGranted(Loss {
+            problems: Problems::none(),
+            denied: denied.collect(),
+            objections: Vec::new(),
+        });
         let text = |text: &str| text.to_owned();
         Found { index: 0, namespace: text("shop"), pod: text("web"), uid: text("uid"), finding }
     }
@@ -142,6 +130,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_against_the_pod_itself_stands_for_every_secret_of_it() {
+        let mut found = found(vec![Judgement::Unmatched]);
+        let Finding::NoLongerGranted(loss) = &mut found.finding else { panic!("another finding") };
+        let reason = "spec.pod.denyHostPID forbids spec.hostPID".to_owned();
+        loss.objections = vec![Objection { policy: policy(), secret: None, reason: reason.clone() }];
+        let mut tally = Tally::default();
+        tally.add(&found, true);
+        let violations = tally.take_violations().remove(&policy()).unwrap();
+        let [listed] = violations.listed.try_into().unwrap();
+        assert_eq!((violations.pods, listed.secret, listed.reason), (1, "*".to_owned(), reason));
+    }
+
+    #[test]
     fn a_pod_that_is_too_much_to_judge_is_undecided_and_held_against_nobody() {
         let mut tally = Tally::default();
         tally.add(&found(vec![Judgement::Exhausted { at: policy() }]), true);
@@ -149,14 +150,5 @@ mod tests {
         tally.add(&found(vec![Judgement::Unmatched, Judgement::Exhausted { at: policy() }]), true);
         assert_eq!(tally.counts().findings["no-longer-granted"], 1, "one of its keys is decided");
         assert!(tally.take_violations().is_empty());
-    }
-
-    proptest! {
-        #[test]
-        fn a_text_is_shortened_to_no_more_than_it_may_have(text in "\\PC{0,40}", most in 4usize..60) {
-            let short = shortened(text.clone(), most);
-            prop_assert!(short.len() <= most);
-            prop_assert!(short == text || text.starts_with(short.strip_suffix(" …").unwrap()));
-        }
     }
 }

@@ -51,7 +51,7 @@ impl Foreign {
         let mut own = found.clone();
         for list in ["requests", "limits"] {
             for name in &self.0 {
-                let removed = own.get_mut(list)?.as_object_mut()?.shift_remove(name)?;
+                let removed = own.get_mut(list)?.as_object_mut()?.remove(name)?;
                 (super::quantity(&removed)?.units() == 0).then_some(())?;
             }
         }

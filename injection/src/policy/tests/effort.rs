@@ -57,13 +57,12 @@ proptest! {
     }
 }
 
-/// Policies that match nothing, and take as long as they can to find out, beside other objects.
-fn hostile(count: usize, others: impl IntoIterator<Item = Value>) -> Catalog {
+/// Policies that match nothing, and take as long as they can to find out.
+pub(super) fn hostile(count: usize) -> impl Iterator<Item = Value> {
     let keys: Vec<String> = (0..64).map(|number| format!("kv/{}*{number}*", "*a".repeat(8))).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let rules: Value = (0..8).map(|_| vault(&keys)).collect();
-    let policies = (0..count).map(|number| own(&format!("p{number}"), &["*"], rules.clone(), json!([])));
-    Catalog::of(policies.chain(others))
+    (0..count).map(move |number| own(&format!("p{number}"), &["*"], rules.clone(), json!([])))
 }
 
 #[test]
@@ -82,7 +81,7 @@ fn hostile_policies_are_given_up_and_their_kind_and_namespace_are_named() {
     let store = json!({"audience": "v", "provider": {"vault": {
         "server": "https://v", "auth": {"kubernetes": {"role": "r"}},
     }}});
-    let catalog = hostile(40, [policy("ClusterExternalStore", "vault", store)]);
+    let catalog = Catalog::of(hostile(40).chain([policy("ClusterExternalStore", "vault", store)]));
     let settings = settings();
     let pod = Pod::new(pod("secret.alcove.dev/db-creds"), "app").unwrap();
     let Decision::Deny(refusal) =

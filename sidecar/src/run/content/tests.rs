@@ -81,6 +81,7 @@ fn configuration(volumes: Vec<VolumeConfiguration>) -> SidecarConfiguration {
     SidecarConfiguration {
         log_level: LogLevel::Info,
         stores: vec![StoreConfiguration {
+            prefix: String::new(),
             name: "vault".parse().unwrap(),
             provider: ProviderConfiguration::Vault(vault),
         }],

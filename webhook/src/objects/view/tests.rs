@@ -1,8 +1,13 @@
 use std::collections::BTreeMap;
 
+use alcove_injection::catalog::Kept;
+use alcove_injection::effort::{Effort, MOST_STEPS};
+use alcove_injection::policy::{Judgement, Request, judge};
+use alcove_injection::settings::{KubernetesVersion, Settings};
 use alcove_resources::Kind as OurKind;
+use alcove_resources::policy::StoreKind;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -13,8 +18,10 @@ fn item(key: Key, version: u64) -> (Item, u64) {
             let annotations = BTreeMap::from([("version".to_owned(), version.to_string())]);
             Content::ServiceAccount(alcove_injection::catalog::ServiceAccount { annotations, ..Default::default() })
         }
-        Kind::LimitRange => Content::LimitRange(alcove_injection::catalog::LimitRange::default()),
-        Kind::Ours(kind) => Content::Unreadable { kind, document: Value::Null, problem: Problem::new("", "wrong") },
+        Kind::LimitRange => Content::LimitRange(LimitRange::default()),
+        Kind::Ours(kind) => {
+            Content::Ours(Kept::unreadable(key.object_name(kind), &Value::Null, Problem::new("", "wrong")))
+        }
     };
     (Item { key, content, weight: 0 }, version)
 }
@@ -240,14 +247,31 @@ fn delivered(namespace: &str, name: &str, annotation: (&str, &str), secrets: &Va
 }
 
 #[test]
-fn of_a_service_account_only_what_it_enforces_is_kept() {
+fn of_a_service_account_its_labels_and_what_it_enforces_are_kept() {
     let listed = json!([{"name": "db"}]);
     let mut view = View::default();
     view.watched(delivered("shop", "plain", ("notes", &"x".repeat(250_000)), &listed), 1);
     view.watched(delivered("shop", "strict", ("alcove.dev/enforce-mountable-secrets", "true"), &listed), 2);
     let account = |name: &str| view.catalog().service_account("shop", name).cloned().unwrap();
-    assert_eq!(account("plain"), alcove_injection::catalog::ServiceAccount::default());
+    let bare = alcove_injection::catalog::ServiceAccount { labels: Some(BTreeMap::new()), ..Default::default() };
+    assert_eq!(account("plain"), bare);
     assert_eq!((account("strict").annotations.len(), account("strict").secrets.contains("db")), (1, true));
+}
+
+#[test]
+fn labels_of_service_accounts_are_weighed_and_those_that_are_left_out_are_not_taken_for_none() {
+    let mut view = View::default();
+    for number in 0..100_u64 {
+        let labels: Value = (0..1_000).map(|key| (format!("key-{key}"), Value::from("x".repeat(250)))).collect();
+        let document = json!({"metadata": {"name": format!("a{number}"), "namespace": "crowded", "labels": labels}});
+        view.watched(Item::delivered(Kind::ServiceAccount, &document).unwrap(), number + 1);
+    }
+    let labels =
+        |number: usize| view.catalog().service_account("crowded", &format!("a{number}")).unwrap().labels.as_ref();
+    assert_eq!(labels(0).unwrap().len(), 1_000);
+    assert_eq!(labels(99), None);
+    let kept = (0..100).filter(|number| labels(*number).is_some()).count();
+    assert!((10..60).contains(&kept), "{kept}");
 }
 
 #[test]
@@ -264,8 +288,41 @@ fn a_service_account_beyond_the_share_of_its_namespace_lets_its_pods_name_no_sec
     };
     assert!((30..60).contains(&lists(&view)), "{}", lists(&view));
     let last = view.catalog().service_account("crowded", "a99").unwrap();
-    assert_eq!(*last, alcove_injection::mountable::closed());
+    assert_eq!(*last, mountable::closed());
     // Other namespaces have theirs.
     view.watched(delivered("shop", "web", ("alcove.dev/enforce-mountable-secrets", "true"), &many), 200);
     assert_eq!(view.catalog().service_account("shop", "web").unwrap().secrets.len(), 1_000);
+}
+
+#[test]
+fn a_policy_beyond_the_share_of_its_namespace_refuses_nobody_if_it_is_on_trial() {
+    let policy = |name: &str, mode: &str| {
+        let keys: Vec<String> = (0..64).map(|number| format!("kv/{number}/{}", "a".repeat(1000))).collect();
+        let rule = json!({"store": {"kind": "ExternalStore", "name": "vault"}, "keys": keys});
+        let document = json!({
+            "apiVersion": "alcove.dev/v1alpha1",
+            "kind": "SecretPolicy",
+            "metadata": {"name": name, "namespace": "crowded"},
+            "spec": {"serviceAccounts": ["*"], "deny": vec![rule; 60], "mode": mode},
+        });
+        Item::delivered(Kind::Ours(OurKind::SecretPolicy), &document).unwrap()
+    };
+    let judged = |last: &str| {
+        let mut view = View::default();
+        for number in 0..4_u64 {
+            view.watched(policy(&format!("p{number}"), if number < 3 { "Audit" } else { last }), number + 1);
+        }
+        let request = Request {
+            namespace: "crowded",
+            service_account: "web",
+            secret: "db",
+            store_kind: StoreKind::ExternalStore,
+            store: "vault",
+            key: "kv/app/db",
+        };
+        let settings = Settings::new("sidecar", KubernetesVersion::new(1, 37));
+        judge(view.catalog(), &settings, &request, &mut Effort::of(MOST_STEPS))
+    };
+    assert_eq!(judged("Warn"), Judgement::Unmatched);
+    assert!(matches!(judged("Enforce"), Judgement::Undecided(_)), "it is left out, since the others take all there is");
 }
