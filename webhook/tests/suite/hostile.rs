@@ -99,7 +99,7 @@ async fn a_review_of_almost_eight_mebibytes_is_answered() {
     let webhook = stage.serve();
     let client = stage.client().build().unwrap();
     let mut pod = pod("kv/app/db");
-    pod["metadata"]["annotations"]["example.com/large"] = json!("x".repeat(8 * 1024 * 1024 - 4096));
+    pod["spec"]["containers"][0]["args"] = json!(["x".repeat(8 * 1024 * 1024 - 4096)]);
     let (status, text) = refusal(&client, &webhook.url("/mutate"), creation(&pod).to_string()).await;
     assert_eq!(status, StatusCode::OK);
     assert!(text.contains("\"allowed\":true"));

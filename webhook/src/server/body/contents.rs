@@ -4,8 +4,8 @@ use std::slice::Iter;
 
 /// What a value takes, in a list that grows by doubling.
 const VALUE: usize = 96;
-/// What an object takes besides the values in it: a node with room for eleven fields, however few there are.
-const OBJECT: usize = 704;
+/// What an object takes besides the values in it: its node has room for eleven fields, however few there are.
+const OBJECT: usize = 512;
 
 /// What a JSON text consists of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
