@@ -2,7 +2,7 @@
 //!
 //! A request is granted if a policy allows it and none denies it; a deny of the cluster speaks first. A policy that cannot be
 //! read neither grants nor is passed over: whomever it may concern is refused until it is mended. What a policy says of the
-//! whole Pod, and not of what it asks for, is in [`conditions`]; a policy on trial does neither, as [`trial`] says.
+//! whole Pod, and not of what it asks for, is in `conditions`; a policy on trial does neither, as `trial` says.
 
 mod accounts;
 mod alias;
