@@ -270,6 +270,16 @@ impl Catalog {
         }
     }
 
+    /// What every key of a store begins with; nothing is known of a store that is not there or cannot be read.
+    pub(crate) fn prefix(&self, kind: StoreKind, namespace: &str, name: &str) -> &str {
+        let entry = match kind {
+            StoreKind::ExternalStore => self.stores.namespaced(namespace, name),
+            StoreKind::ClusterExternalStore => self.stores.cluster.get(name).map(Arc::as_ref),
+        };
+        let content = entry.and_then(|entry| entry.content.as_ref().ok());
+        content.and_then(|content| content.prefix.as_deref()).unwrap_or_default()
+    }
+
     /// Of which kind an ExternalStore is, and where.
     pub(crate) fn provider_of_own_store(&self, namespace: &str, name: &str) -> Option<&Provider> {
         Some(&self.stores.namespaced(namespace, name)?.content.as_ref().ok()?.provider)

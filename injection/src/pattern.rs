@@ -92,6 +92,22 @@ impl Pattern {
         Ok(is_match)
     }
 
+    /// Whether a text can match that begins with `beginning`.
+    ///
+    /// # Errors
+    ///
+    /// As [`matches`](Self::matches).
+    pub(crate) fn may_begin_with(&self, beginning: &str, effort: &mut Effort) -> Result<bool, Exhausted> {
+        let before = self.prefix.bytes().map(Token::Literal);
+        let tokens = before.chain(self.middle.iter().copied()).chain(self.suffix.bytes().map(Token::Literal));
+        let whole = Self { prefix: String::new(), middle: tokens.collect(), suffix: String::new() };
+        effort.spend(STEPS_TO_BEGIN.saturating_add(whole.middle.len()))?;
+        let mut steps = 0;
+        let active = whole.walk(beginning, || steps += 1);
+        effort.spend(steps)?;
+        Ok(!active.is_empty())
+    }
+
     fn read(text: &str, wildcard: impl Fn(usize) -> Token) -> Self {
         let suffix = text.rsplit('*').next().unwrap_or_default();
         let prefix = text.split('*').next().unwrap_or_default();
@@ -111,7 +127,7 @@ impl Pattern {
     }
 
     /// Follows all ways to match side by side, so that no text makes it go back. `step` is called for each way and byte.
-    fn run(&self, text: &str, mut step: impl FnMut()) -> bool {
+    fn run(&self, text: &str, step: impl FnMut()) -> bool {
         let rest = text.strip_prefix(&self.prefix).and_then(|rest| rest.strip_suffix(&self.suffix));
         let Some(text) = rest else { return false };
         // What most patterns are needs no walk.
@@ -121,6 +137,11 @@ impl Pattern {
             [Token::WithinSegment] => return !text.contains('/'),
             _ => {}
         }
+        self.walk(text, step).last() == Some(&self.middle.len())
+    }
+
+    /// The positions behind which the rest of a text may match that begins with this one.
+    fn walk(&self, text: &str, mut step: impl FnMut()) -> Vec<usize> {
         let (mut active, mut next) = (Vec::new(), Vec::new());
         self.enter(0, &mut active);
         for byte in text.bytes() {
@@ -136,10 +157,10 @@ impl Pattern {
             }
             std::mem::swap(&mut active, &mut next);
             if active.is_empty() {
-                return false;
+                break;
             }
         }
-        active.last() == Some(&self.middle.len())
+        active
     }
 
     /// Adds `position` to `active`, which ascends, and the position after it where a wildcard may stand for nothing.
@@ -238,6 +259,22 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_may_begin_with_what_a_text_begins_with_that_it_can_match() {
+        for (pattern, beginning, expected) in [
+            ("kv/team-a/**", "kv/team-a/", true),
+            ("kv/*/root", "kv/team-a/", true),
+            ("**", "kv/team-a/", true),
+            ("root/**", "kv/team-a/", false),
+            ("kv/team-b/**", "kv/team-a/", false),
+            ("kv/team*", "kv/team-a/", false),
+            ("kv/team-a", "kv/team-a/", false),
+        ] {
+            let mut effort = Effort::of(1000);
+            assert_eq!(key(pattern).may_begin_with(beginning, &mut effort), Ok(expected), "{pattern} on {beginning}");
+        }
+    }
+
+    #[test]
     fn a_star_in_a_name_stands_for_any_run() {
         let pattern = Pattern::of_names("batch-*").unwrap();
         assert!(matches(&pattern, "batch-") && matches(&pattern, "batch-a.b"));
@@ -289,6 +326,17 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn a_pattern_that_matches_may_begin_with_every_beginning_of_the_text(pattern in "[ab/*]{1,8}", text in "[ab/]{0,8}") {
+            let pattern = key(&pattern);
+            if matches(&pattern, &text) {
+                for length in 0..=text.len() {
+                    let beginning: String = text.chars().take(length).collect();
+                    prop_assert_eq!(pattern.may_begin_with(&beginning, &mut Effort::of(10_000)), Ok(true));
+                }
+            }
+        }
 
         #[test]
         fn a_text_without_stars_matches_itself_alone(pattern in "[a-c/ä-ö]{1,8}", text in "[a-c/ä-ö]{0,8}") {

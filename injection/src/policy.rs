@@ -113,6 +113,7 @@ pub fn judge(catalog: &Catalog, settings: &Settings, request: &Request<'_>, effo
         namespace: catalog.namespace(request.namespace),
         account: catalog.account(request.namespace, request.service_account),
         space: catalog.key_space(request.store_kind, request.namespace, request.store),
+        prefix: catalog.prefix(request.store_kind, request.namespace, request.store),
         aliases: names.as_deref().unwrap_or_default(),
     };
     let (mut allowed, mut unreadable, mut perhaps) = (None, Problems::none(), Problems::none());
@@ -154,6 +155,8 @@ struct Situation<'a> {
     account: Account<'a>,
     /// What the keys of the store look like, if there is such a store.
     space: Option<KeySpace>,
+    /// What every key of the store begins with.
+    prefix: &'a str,
     /// What the key is called in other stores: a deny of any of them counts.
     aliases: &'a [Alias<'a>],
 }
@@ -172,7 +175,7 @@ enum Word {
 
 fn word(
     entry: &Entry<Policy>,
-    Situation { namespace, account, space, aliases }: Situation<'_>,
+    Situation { namespace, account, space, prefix, aliases }: Situation<'_>,
     request: &Request<'_>,
     effort: &mut Effort,
 ) -> Result<Word, Exhausted> {
@@ -186,7 +189,7 @@ fn word(
     let rule = |list, index| RuleName { policy: entry.object.clone(), list, index };
     let denying = denying(policy, request, aliases, effort)?;
     if let (None, Some(space)) = (denying, space) {
-        let idle = policy.idle_denies(request, space, effort)?;
+        let idle = idle_denies(policy, request, (space, prefix, aliases), effort)?;
         if !idle.is_empty() {
             return unreadable(&idle, entry, effort);
         }
@@ -199,6 +202,24 @@ fn word(
         (None, Some(index), None) => Word::Allows(rule(RuleList::Allow, index)),
         (None, None, _) => Word::Nothing,
     })
+}
+
+/// What denies of the store, under any of its names, can deny nothing there.
+fn idle_denies(
+    policy: &Policy,
+    request: &Request<'_>,
+    (space, prefix, aliases): (KeySpace, &str, &[Alias<'_>]),
+    effort: &mut Effort,
+) -> Result<Problems, Exhausted> {
+    let mut idle = policy.denies_beside(request, prefix, effort)?;
+    idle.append(policy.idle_denies(request, space, effort)?);
+    // Several names in one store are of one kind.
+    for alias in aliases.chunk_by(Alias::is_of_same_store).filter_map(<[_]>::first) {
+        if let Some(space) = alias.space {
+            idle.append(policy.idle_denies(&alias.of(request), space, effort)?);
+        }
+    }
+    Ok(idle)
 }
 
 /// The first rule that denies a request under any of its names.

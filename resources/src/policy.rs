@@ -118,8 +118,8 @@ pub struct ClusterSecretPolicySpec {
 pub struct Rule {
     /// The store.
     pub store: StoreSelector,
-    /// Canonical keys; `*` stands for any run of characters within a segment, `**` for any run across segments. The
-    /// whole key must match.
+    /// Canonical keys, with the prefix of the store if it has one; `*` stands for any run of characters within a segment, `**` for
+    /// any run across segments. The whole key must match.
     #[schemars(schema_with = "definitions::key_patterns")]
     pub keys: Vec<String>,
     /// Names of Secrets; `*` stands for any run of characters. Without it, any.

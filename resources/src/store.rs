@@ -39,7 +39,8 @@ pub struct ExternalStoreSpec {
     #[schemars(length(min = 1, max = 253))]
     pub audience: Option<String>,
     /// What stands before every key, and in no reference: two stores with different prefixes share one server, and neither
-    /// reads what belongs to the other. In Vault it begins with the mount and ends with a slash, as `kv/team-a/`.
+    /// reads what belongs to the other. The keys of policies include it. In Vault it begins with the mount and ends with a slash,
+    /// as `kv/team-a/`. It is no boundary against whoever may write ExternalStores: what the role may read is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[^?#%\s\p{Cc}]+$"))]
     pub prefix: Option<String>,
@@ -73,7 +74,8 @@ pub struct ClusterExternalStoreSpec {
     #[schemars(length(min = 1, max = 253))]
     pub audience: Option<String>,
     /// What stands before every key, and in no reference: two stores with different prefixes share one server, and neither
-    /// reads what belongs to the other. In Vault it begins with the mount and ends with a slash, as `kv/team-a/`.
+    /// reads what belongs to the other. The keys of policies include it. In Vault it begins with the mount and ends with a slash,
+    /// as `kv/team-a/`. It is no boundary against whoever may write ExternalStores: what the role may read is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[^?#%\s\p{Cc}]+$"))]
     pub prefix: Option<String>,
@@ -122,9 +124,10 @@ pub struct VaultProvider {
     /// The server's address: `https://vault.example.com:8200`.
     #[schemars(length(min = 8, max = 1024), regex(pattern = r"^https?://[^/?#@\\\s\p{Z}\p{Cc}]+/?$"))]
     pub server: String,
-    /// The Vault namespace.
+    /// The Vault namespace, as in `team-a/prod`; left away for the root namespace. The community edition of Vault has none, and
+    /// ignores it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[^/\s\p{Z}\p{Cc}]+(/[^/\s\p{Z}\p{Cc}]+)*/?$"))]
     pub namespace: Option<String>,
     /// The version of the KV engines; without it Vault is asked for each mount.
     #[serde(default, skip_serializing_if = "Option::is_none")]

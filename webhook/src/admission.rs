@@ -75,7 +75,11 @@ impl Admission {
     pub async fn review(&self, webhook: Webhook, review: Review, turns: &Turns) -> Result<(Answer, Record), Excess> {
         let (answer, record) = self.answer(webhook, review, turns).await?;
         if let (Some(refusals), Some(refused)) = (&self.refusals, record.refused()) {
-            refusals.tell(refused, clock::now());
+            // Whoever reaches the port may speak of any namespace.
+            let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+            if objects.catalog().namespace_labels(refused.namespace()).is_some() {
+                refusals.tell(refused, clock::now());
+            }
         }
         Ok((answer, record))
     }
@@ -94,6 +98,8 @@ impl Admission {
             // Even where the read brought nothing new: a watch may have, since the first look.
             Outcome::Unchanged | Outcome::Changed => self.judge(&question, turns.wait().await?).await,
             Outcome::Failed => first.or_unavailable(),
+            // A refusal stands: who is turned away instead might be let in, where failures are ignored.
+            Outcome::Crowded if first.is_refusal() => first,
             Outcome::Crowded => return Err(Excess),
         };
         Ok(judgement.into_answer(&question))

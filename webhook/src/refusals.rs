@@ -35,6 +35,11 @@ const LONGEST: usize = 253;
 pub(crate) struct Refused(News);
 
 impl Refused {
+    /// Where it was refused.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.0.regarding.namespace
+    }
+
     /// Nothing of a Pod without a controller: the person who created it reads the refusal.
     pub(crate) fn of(pod: &Pod, refusal: &Refusal) -> Option<Self> {
         let regarding = controller(pod)?;

@@ -131,26 +131,30 @@ impl Offence<'_> {
 }
 
 fn of_pod(pod: &Pod) -> Vec<Offence<'_>> {
-    let says = |field: &str| pod.spec().and_then(|spec| spec.get(field)).and_then(Value::as_bool) == Some(true);
-    let of_processes = |condition, field: &str| Offence {
+    let processes = of_processes(pod).map(|(condition, field)| Offence {
         condition,
         place: format!("spec.{field}"),
         value: None,
         what: "must not be true for".to_owned(),
-    };
-    let processes = [
-        (Condition::DenyHostPid, "hostPID"),
-        (Condition::DenySharedProcessNamespace, "hostPID"),
-        (Condition::DenySharedProcessNamespace, "shareProcessNamespace"),
-    ];
-    let processes = processes.into_iter().filter(|(_, field)| says(field));
+    });
     let volumes = pod.volumes().enumerate().filter_map(|(index, volume)| {
         let path = text(volume.get("hostPath"), "path").filter(|path| reaches_kubelet(path))?;
         let place = format!("spec.volumes[{index}].hostPath.path");
         let what = "must not be a volume of".to_owned();
         Some(Offence { condition: Condition::DenyKubeletHostPath, place, value: Some(path), what })
     });
-    processes.map(|(condition, field)| of_processes(condition, field)).chain(volumes).collect()
+    processes.chain(volumes).collect()
+}
+
+/// The fields by which a Pod shares processes, with the conditions that are about them.
+fn of_processes(pod: &Pod) -> impl Iterator<Item = (Condition, &'static str)> {
+    let processes = [
+        (Condition::DenyHostPid, "hostPID"),
+        (Condition::DenySharedProcessNamespace, "hostPID"),
+        (Condition::DenySharedProcessNamespace, "shareProcessNamespace"),
+    ];
+    let says = |field: &str| pod.spec().and_then(|spec| spec.get(field)).and_then(Value::as_bool) == Some(true);
+    processes.into_iter().filter(move |(_, field)| says(field))
 }
 
 /// Whether a path of the node lies in the kubelet's directory, or holds it.
@@ -201,7 +205,13 @@ fn of_ephemeral<'a>(container: Container<'a>, pod: &'a Pod) -> Vec<Offence<'a>> 
             what: format!("must not be mounted by ephemeral container \"{name}\" of"),
         })
     });
-    [itself].into_iter().chain(target).chain(mounts).collect()
+    let shared = of_processes(pod).map(|(condition, field)| Offence {
+        condition,
+        place: format!("{path}.name"),
+        value: Some(name),
+        what: format!("must not be an ephemeral container, which would see all processes (spec.{field}), of"),
+    });
+    [itself].into_iter().chain(target).chain(shared).chain(mounts).collect()
 }
 
 /// Holds offences against a Pod, each by the first policy that forbids it: those of the cluster come first. One that cannot be

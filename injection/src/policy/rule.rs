@@ -148,7 +148,39 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// The patterns of keys which deny something elsewhere and can deny nothing in a store whose keys begin with `prefix`.
+    pub(super) fn denies_beside(
+        &self,
+        request: &Request<'_>,
+        prefix: &str,
+        effort: &mut Effort,
+    ) -> Result<Problems, Exhausted> {
+        let mut problems = Problems::none();
+        for rule in self.deny.iter().filter(|_| !prefix.is_empty()) {
+            if rule.is_about(request, effort)? {
+                problems.append(rule.keys_beside(prefix, request, effort)?);
+            }
+        }
+        Ok(problems)
+    }
+}
+
 impl Rule {
+    fn keys_beside(&self, prefix: &str, request: &Request<'_>, effort: &mut Effort) -> Result<Problems, Exhausted> {
+        let mut problems = Problems::none();
+        for (index, key) in self.keys.iter().enumerate() {
+            if !key.may_begin_with(prefix, effort)? {
+                let place = format!("spec.deny[{}].keys[{index}]", self.index);
+                let store = format!("{} \"{}\"", request.store_kind, request.store);
+                let reason = format!("denies no key of {store}: the store puts \"{prefix}\" before each of them");
+                let problem = Problem::new(place, reason).with_value(key.to_string());
+                problems.push(problem.with_remedy(format!("write \"{prefix}{key}\"")));
+            }
+        }
+        Ok(problems)
+    }
+
     fn read(document: &RuleDocument, index: usize) -> Result<Self, Problems> {
         let mut problems = Problems::none();
         let store = document.store.name.parse::<StoreName>();

@@ -48,6 +48,7 @@ pub(crate) fn try_out(
         namespace: catalog.namespace(request.namespace),
         account: catalog.account(request.namespace, request.service_account),
         space: None,
+        prefix: "",
         aliases: &names,
     };
     Ok(match word(entry, situation, request, effort)? {

@@ -5,6 +5,19 @@ use alcove_contract::Problem;
 use alcove_contract::provider::vault::{ClientCertificate, VaultConfiguration, VaultLogin};
 use alcove_resources::store::{ClientTls, VaultAppRoleAuth, VaultAuth, VaultProvider, VaultUserPassAuth};
 
+/// A namespace by another spelling, which servers resolve and whoever compares names does not.
+fn wrong_namespace(namespace: &str) -> Option<Problem> {
+    let is_other_spelling = |segment: &str| {
+        matches!(segment, "" | "." | ".." | "root")
+            || segment.contains(|letter: char| letter.is_whitespace() || letter.is_control())
+    };
+    namespace.trim_end_matches('/').split('/').any(is_other_spelling).then(|| {
+        Problem::new("provider.vault.namespace", "has a segment that is empty, '.', '..', 'root' or has white space")
+            .with_value(namespace)
+            .with_remedy("write the namespace as in team-a/prod, and leave the field away for the root namespace")
+    })
+}
+
 impl Reader<'_> {
     pub(super) fn vault(&mut self, provider: &VaultProvider) -> Option<VaultConfiguration> {
         let server = self.problems.collect(check::address_of_server(&provider.server, "provider.vault.server"));
@@ -16,6 +29,7 @@ impl Reader<'_> {
             let reason = "is missing: cert auth logs in with its certificate";
             self.problems.push(Problem::new("provider.vault.tls", reason));
         }
+        self.problems.extend(provider.namespace.as_deref().and_then(wrong_namespace));
         let login = self.login(&provider.auth);
         Some(VaultConfiguration {
             server: server?,

@@ -94,7 +94,12 @@ impl Judgement {
     /// Whether a fresh look at the cluster may change it: something was not found, or a refusal rests on objects that
     /// somebody may have changed a moment ago.
     pub(super) const fn may_be_outdated(&self) -> bool {
-        self.absent || matches!(self.decision, Decided::Deny(_) | Decided::Refuse(_))
+        self.absent || self.is_refusal()
+    }
+
+    /// Whether it refuses.
+    pub(super) const fn is_refusal(&self) -> bool {
+        matches!(self.decision, Decided::Deny(_) | Decided::Refuse(_))
     }
 
     /// Whether it was given up, because policies took more steps than it had.

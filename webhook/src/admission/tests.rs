@@ -359,3 +359,18 @@ async fn a_store_that_no_pod_could_use_is_refused_when_it_is_written() {
         assert_eq!(json!(answer.into_document())["response"]["allowed"], true, "{kind} {spec}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_stands_although_too_many_wait_to_have_it_looked_at_again() {
+    let server = ApiServer::silent();
+    let (admission, turns) = (admission(&server), Turns::of(1000));
+    // More than one namespace has seats.
+    let reviews = (0..200).map(|_| {
+        let review = written("CREATE", "ExternalStore", "shop", &vault("mine", "https://mine/path"));
+        admission.review(Webhook::Validating, review, &turns)
+    });
+    for outcome in futures::future::join_all(reviews).await {
+        let (answer, _) = outcome.expect("a store that is refused is not told to come again: it would be let in");
+        assert_eq!(json!(answer.into_document())["response"]["allowed"], false);
+    }
+}

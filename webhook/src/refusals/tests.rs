@@ -41,6 +41,7 @@ struct Setting {
 
 impl Setting {
     fn of(server: Arc<ApiServer>) -> Self {
+        server.put("/api/v1/namespaces", json!({"metadata": {"name": "shop", "resourceVersion": "9"}}));
         Self { server, metrics: Arc::default() }
     }
 
@@ -229,6 +230,14 @@ async fn a_dry_run_tells_nothing() {
     assert!(setting.server.writes().is_empty());
     review(&setting, &json!([owner()]), "null").await;
     assert_eq!(setting.server.writes().len(), 1, "without a dry run it is told");
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_a_namespace_that_nobody_knows() {
+    let setting = Setting::of(ApiServer::prompt());
+    setting.server.remove("/api/v1/namespaces/shop");
+    review(&setting, &json!([owner()]), "false").await;
+    assert!(setting.server.writes().is_empty());
 }
 
 #[tokio::test]

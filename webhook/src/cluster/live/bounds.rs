@@ -42,8 +42,8 @@ impl Turns {
     }
 }
 
-/// Seats for reviews that wait. No group of them may take more than it leaves free: so one group alone has half of
-/// them, each of two a third, and there is a seat for whoever comes from a group that has none.
+/// Seats for reviews that wait. No group of them may take more than it leaves free: one group alone has half of them, and each
+/// that comes later finds half of what the others have left, until there is none.
 #[derive(Debug)]
 pub(super) struct Seats {
     count: usize,
